@@ -1,0 +1,132 @@
+package call
+
+// Effect is what a stage says. The zero effect is Deny.
+type Effect uint8
+
+// Effects in the order of their severity.
+const (
+	Deny Effect = iota
+	Challenge
+	Hold
+	Redact
+	Annotate
+	Allow
+)
+
+// String returns the effect's name on the record.
+func (e Effect) String() string {
+	switch e {
+	case Challenge:
+		return "challenge"
+	case Hold:
+		return "hold"
+	case Redact:
+		return "redact"
+	case Annotate:
+		return "annotate"
+	case Allow:
+		return "allow"
+	}
+	return "deny"
+}
+
+// Passes reports that the call goes on after this effect.
+func (e Effect) Passes() bool { return e == Allow || e == Annotate || e == Redact }
+
+// Stage is a place in the pipeline. The zero stage is none.
+type Stage uint8
+
+// The stages in their order.
+const (
+	Accept Stage = iota + 1
+	Authenticate
+	Admit
+	Decode
+	Resolve
+	Validate
+	Authorize
+	InspectRequest
+	Clear
+	Credential
+	Send
+	InspectResult
+	Releasing
+	Reply
+)
+
+// String returns the stage's name on the record.
+func (s Stage) String() string {
+	names := [...]string{"", "accept", "authenticate", "admit", "decode", "resolve", "validate",
+		"authorize", "inspect-request", "clear", "credential", "send", "inspect-result", "release", "reply"}
+	if int(s) < len(names) {
+		return names[s]
+	}
+	return ""
+}
+
+// Reason is a stable kebab-case code. The closed set below is what the
+// gateway itself says; guards and policy bring their own.
+type Reason string
+
+// Reasons of the gateway.
+const (
+	ReasonOK                 Reason = "ok"
+	ReasonBadHost            Reason = "bad-host"
+	ReasonBadOrigin          Reason = "bad-origin"
+	ReasonBadContentType     Reason = "bad-content-type"
+	ReasonBadAccept          Reason = "bad-accept"
+	ReasonBadMethod          Reason = "bad-http-method"
+	ReasonUnauthenticated    Reason = "unauthenticated"
+	ReasonTokenExpired       Reason = "token-expired"
+	ReasonTokenInQuery       Reason = "token-in-query"
+	ReasonTooMany            Reason = "too-many-requests"
+	ReasonTooLarge           Reason = "too-large"
+	ReasonCutOff             Reason = "body-cut-off"
+	ReasonMalformed          Reason = "malformed"
+	ReasonBatch              Reason = "batch"
+	ReasonUnsupportedVersion Reason = "unsupported-version"
+	ReasonHeaderMismatch     Reason = "header-mismatch"
+	ReasonUnknownMethod      Reason = "unknown-method"
+	ReasonUnknownServer      Reason = "unknown-server"
+	ReasonUnknownTarget      Reason = "unknown-target"
+	ReasonInvalidParams      Reason = "invalid-params"
+	ReasonNoSession          Reason = "no-session"
+	ReasonForeignSession     Reason = "foreign-session"
+	ReasonReusedID           Reason = "reused-request-id"
+	ReasonUnaskedAnswer      Reason = "unasked-answer"
+	ReasonBadState           Reason = "bad-request-state"
+	ReasonReplayedState      Reason = "replayed-request-state"
+	ReasonCallLost           Reason = "call-lost"
+	ReasonMissingCapability  Reason = "missing-capability"
+	ReasonNotPermitted       Reason = "not-permitted"
+	ReasonServerDown         Reason = "server-unavailable"
+	ReasonServerError        Reason = "server-error"
+	ReasonServerViolation    Reason = "server-violation"
+	ReasonDeadline           Reason = "deadline"
+	ReasonCancelled          Reason = "cancelled"
+	ReasonStale              Reason = "generation-changed"
+	ReasonNotCleared         Reason = "not-cleared"
+	ReasonPanic              Reason = "panic"
+	ReasonRecordFailed       Reason = "record-failed"
+	ReasonDraining           Reason = "draining"
+	ReasonNotExpressible     Reason = "not-expressible"
+	ReasonInternal           Reason = "internal"
+)
+
+// Finding is what a guard saw. Span is a range in code points of the judged
+// text, end exclusive; Path is a JSON pointer into the message.
+type Finding struct {
+	Guard  string
+	Reason Reason
+	Path   string
+	Span   [2]int
+}
+
+// Decision is one stage's verdict. The zero decision denies.
+type Decision struct {
+	Effect   Effect
+	Stage    Stage
+	Reason   Reason
+	Detail   string // for the record and `munjigi why`, never for the caller
+	Findings []Finding
+}
