@@ -55,7 +55,7 @@ func ParseError(raw []byte) (*Error, error) {
 		return nil, err
 	}
 	code, ok := o.Get("code")
-	if !ok || strictjson.TypeOf(code) != strictjson.Number {
+	if !ok || strictjson.TypeOf(code) != strictjson.TypeNumber {
 		return nil, malformed("error.code is not a number")
 	}
 	n, err := strconv.ParseInt(string(code), 10, 32)
@@ -63,7 +63,7 @@ func ParseError(raw []byte) (*Error, error) {
 		return nil, malformed("error.code is not an integer")
 	}
 	m, ok := o.Get("message")
-	if !ok || strictjson.TypeOf(m) != strictjson.String {
+	if !ok || strictjson.TypeOf(m) != strictjson.TypeString {
 		return nil, malformed("error.message is not a string")
 	}
 	text, err := strictjson.String(m)

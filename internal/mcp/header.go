@@ -92,7 +92,7 @@ func ParamHeaders(schema []byte) ([]ParamHeader, error) {
 // properties keys.
 func collect(schema []byte, path []string, reachable bool, out *[]ParamHeader) error {
 	switch strictjson.TypeOf(schema) {
-	case strictjson.ArrayType:
+	case strictjson.TypeArray:
 		elems, err := strictjson.SplitArray(schema)
 		if err != nil {
 			return err
@@ -103,7 +103,7 @@ func collect(schema []byte, path []string, reachable bool, out *[]ParamHeader) e
 			}
 		}
 		return nil
-	case strictjson.ObjectType:
+	case strictjson.TypeObject:
 	default:
 		return nil
 	}
@@ -124,7 +124,7 @@ func collect(schema []byte, path []string, reachable bool, out *[]ParamHeader) e
 			if *out = append(*out, h); len(*out) > maxAnnotations {
 				return errors.New("too many x-mcp-header annotations")
 			}
-		case m.Name == "properties" && strictjson.TypeOf(m.Raw) == strictjson.ObjectType:
+		case m.Name == "properties" && strictjson.TypeOf(m.Raw) == strictjson.TypeObject:
 			props, err := strictjson.SplitObject(m.Raw)
 			if err != nil {
 				return err
@@ -145,7 +145,7 @@ func collect(schema []byte, path []string, reachable bool, out *[]ParamHeader) e
 }
 
 func annotation(o strictjson.Object, raw []byte, path []string) (ParamHeader, error) {
-	if strictjson.TypeOf(raw) != strictjson.String {
+	if strictjson.TypeOf(raw) != strictjson.TypeString {
 		return ParamHeader{}, errors.New("x-mcp-header is not a string")
 	}
 	name, err := strictjson.String(raw)
@@ -154,7 +154,7 @@ func annotation(o strictjson.Object, raw []byte, path []string) (ParamHeader, er
 	}
 	traw, _ := o.Get("type")
 	typ := ""
-	if strictjson.TypeOf(traw) == strictjson.String {
+	if strictjson.TypeOf(traw) == strictjson.TypeString {
 		typ, _ = strictjson.String(traw)
 	}
 	switch typ {
@@ -188,7 +188,7 @@ func isToken(s string) bool {
 func (h ParamHeader) Value(arguments []byte) (text string, ok bool, err error) {
 	cur := arguments
 	for _, step := range h.Path {
-		if strictjson.TypeOf(cur) != strictjson.ObjectType {
+		if strictjson.TypeOf(cur) != strictjson.TypeObject {
 			return "", false, nil
 		}
 		o, err := strictjson.SplitObject(cur)
@@ -202,20 +202,20 @@ func (h ParamHeader) Value(arguments []byte) (text string, ok bool, err error) {
 		cur = next
 	}
 	switch strictjson.TypeOf(cur) {
-	case strictjson.NullType:
+	case strictjson.TypeNull:
 		return "", false, nil
-	case strictjson.String:
+	case strictjson.TypeString:
 		if h.Type != "string" {
 			return "", false, fmt.Errorf("%s: the parameter is not of type %s", h.Name, h.Type)
 		}
 		s, err := strictjson.String(cur)
 		return s, true, err
-	case strictjson.Bool:
+	case strictjson.TypeBool:
 		if h.Type != "boolean" {
 			return "", false, fmt.Errorf("%s: the parameter is not of type %s", h.Name, h.Type)
 		}
 		return string(cur), true, nil
-	case strictjson.Number:
+	case strictjson.TypeNumber:
 		if h.Type != "integer" {
 			return "", false, fmt.Errorf("%s: the parameter is not of type %s", h.Name, h.Type)
 		}

@@ -116,7 +116,7 @@ func fromObject(o strictjson.Object) (Message, error) {
 			}
 			m.ID = ID{string(v)}
 		case "method":
-			if strictjson.TypeOf(v) != strictjson.String {
+			if strictjson.TypeOf(v) != strictjson.TypeString {
 				bad = "method must be a string"
 				break
 			}
@@ -127,19 +127,19 @@ func fromObject(o strictjson.Object) (Message, error) {
 			}
 			m.Method = s
 		case "params":
-			if strictjson.TypeOf(v) != strictjson.ObjectType {
+			if strictjson.TypeOf(v) != strictjson.TypeObject {
 				bad = "params must be an object"
 				break
 			}
 			m.Params = v
 		case "result":
-			if strictjson.TypeOf(v) != strictjson.ObjectType {
+			if strictjson.TypeOf(v) != strictjson.TypeObject {
 				bad = "result must be an object"
 				break
 			}
 			m.Result = v
 		case "error":
-			if strictjson.TypeOf(v) != strictjson.ObjectType {
+			if strictjson.TypeOf(v) != strictjson.TypeObject {
 				bad = "error must be an object"
 				break
 			}
@@ -196,9 +196,9 @@ func validID(v []byte) bool {
 		return false
 	}
 	switch strictjson.TypeOf(v) {
-	case strictjson.String:
+	case strictjson.TypeString:
 		return true
-	case strictjson.Number:
+	case strictjson.TypeNumber:
 		return !bytes.ContainsAny(v, ".eE")
 	}
 	return false

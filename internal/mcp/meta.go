@@ -19,8 +19,8 @@ type Meta struct {
 // Capabilities is what a client can answer. The flags are read from Raw.
 type Capabilities struct {
 	// Raw is the capabilities object as the client sent it.
-	Raw                                []byte
-	Sampling, Form, URL, Roots, Tasks  bool
+	Raw                               []byte
+	Sampling, Form, URL, Roots, Tasks bool
 	SamplingTools, RootsChanged       bool
 }
 
@@ -72,7 +72,7 @@ func ParseCapabilities(raw []byte) (Capabilities, error) {
 		return c, malformed("capabilities must be an object")
 	}
 	for _, m := range o {
-		obj := strictjson.TypeOf(m.Raw) == strictjson.ObjectType
+		obj := strictjson.TypeOf(m.Raw) == strictjson.TypeObject
 		switch m.Name {
 		case "sampling", "elicitation", "roots", "tasks", "extensions", "experimental":
 			if !obj {
@@ -115,7 +115,7 @@ func ParseCapabilities(raw []byte) (Capabilities, error) {
 func ReadMeta(params strictjson.Object) (Meta, error) {
 	var m Meta
 	raw, ok := params.Get("_meta")
-	if !ok || strictjson.TypeOf(raw) != strictjson.ObjectType {
+	if !ok || strictjson.TypeOf(raw) != strictjson.TypeObject {
 		return m, invalid("params._meta is required on every request of this protocol version")
 	}
 	o, err := strictjson.SplitObject(raw)
@@ -136,7 +136,7 @@ func ReadMeta(params strictjson.Object) (Meta, error) {
 			}
 			m.Version, hasVersion = Version(s), true
 		case MetaClientInfo:
-			if strictjson.TypeOf(x.Raw) != strictjson.ObjectType {
+			if strictjson.TypeOf(x.Raw) != strictjson.TypeObject {
 				return m, invalid("the client info in _meta must be an object")
 			}
 			m.ClientInfo = x.Raw
@@ -176,7 +176,7 @@ func LegacyMeta(params strictjson.Object) (Meta, error) {
 	if !ok {
 		return m, nil
 	}
-	if strictjson.TypeOf(raw) != strictjson.ObjectType {
+	if strictjson.TypeOf(raw) != strictjson.TypeObject {
 		return m, invalid("params._meta must be an object")
 	}
 	o, err := strictjson.SplitObject(raw)
@@ -200,7 +200,7 @@ func invalid(reason string) error {
 }
 
 func str(raw []byte, limit int) (string, error) {
-	if strictjson.TypeOf(raw) != strictjson.String || len(raw) > limit*6+2 {
+	if strictjson.TypeOf(raw) != strictjson.TypeString || len(raw) > limit*6+2 {
 		return "", errMalformed
 	}
 	s, err := strictjson.String(raw)
