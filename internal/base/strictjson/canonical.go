@@ -1,8 +1,8 @@
 package strictjson
 
 import (
+	"bytes"
 	"slices"
-	"strings"
 )
 
 // Canonical returns the canonical form of raw, for digests: two texts have the
@@ -13,7 +13,9 @@ import (
 // not RFC 8785, which rewrites numbers and sorts by UTF-16.
 //
 // The error is the *Error of Validate with no limits but MaxBytes and
-// MaxDepth: text that is not strict has no canonical form.
+// MaxDepth: text that is not strict has no canonical form. It takes some
+// hundred bytes of memory for each member and element, so validate what a
+// stranger sent with real limits first.
 func Canonical(raw []byte) ([]byte, error) {
 	no := MaxBytes
 	if err := Validate(raw, Limits{Bytes: no, Depth: MaxDepth, Members: no}); err != nil {
@@ -27,70 +29,82 @@ func Canonical(raw []byte) ([]byte, error) {
 // node is a value with its members sorted, so that writing it is one walk:
 // moving written text about would copy each byte once per level.
 type node struct {
-	name   string
-	scalar []byte // exact bytes, or nil for an array or object
+	name   []byte // of a member: unescaped
+	scalar []byte // as it is to be written; nil for an array or object
 	object bool
 	kids   []node
 }
 
 // tree reads a validated text; its recursion is at most MaxDepth deep.
 type tree struct {
-	b []byte
-	i int
+	b    []byte
+	i    int
+	kids []node // of all open arrays and objects, the innermost last
 }
 
+// space skips white space and returns the byte after it.
 func (t *tree) space() byte {
 	t.i = skipSpace(t.b, t.i)
 	return t.b[t.i]
 }
 
-func (t *tree) string() []byte {
+// string reads a string and returns its text and how it is to be written.
+func (t *tree) string() (text, written []byte) {
 	start := t.i
-	end, _, _ := scanString(t.b, start+1)
+	end, escaped, _ := scanString(t.b, start+1)
 	t.i = end + 1
-	return t.b[start:t.i]
+	text = t.b[start+1 : end]
+	if !escaped {
+		return text, t.b[start:t.i]
+	}
+	text = appendUnescaped(make([]byte, 0, len(text)), text)
+	return text, AppendString(nil, string(text))
 }
 
 func (t *tree) value() node {
+	var n node
 	c := t.space()
-	if c != '{' && c != '[' {
+	switch c {
+	case '"':
+		_, n.scalar = t.string()
+		return n
+	case '{', '[':
+	default:
 		start := t.i
 		t.i, _ = scanScalar(t.b, start)
-		return node{scalar: t.b[start:t.i]}
+		n.scalar = t.b[start:t.i]
+		return n
 	}
-	n := node{object: c == '{'}
+	n.object = c == '{'
+	base := len(t.kids)
 	t.i++
 	for t.space() != c+2 { // in ASCII each closing bracket is its opening one plus two
 		if t.b[t.i] == ',' {
 			t.i++
 			t.space()
 		}
-		var name string
+		var name []byte
 		if n.object {
-			name = unquote(t.string())
+			name, _ = t.string()
 			t.space()
 			t.i++
 		}
 		kid := t.value()
 		kid.name = name
-		n.kids = append(n.kids, kid)
+		t.kids = append(t.kids, kid)
 	}
 	t.i++
+	n.kids = slices.Clone(t.kids[base:])
+	clear(t.kids[base:])
+	t.kids = t.kids[:base]
 	if n.object {
-		slices.SortFunc(n.kids, func(a, b node) int { return strings.Compare(a.name, b.name) })
+		slices.SortFunc(n.kids, func(a, b node) int { return bytes.Compare(a.name, b.name) })
 	}
 	return n
 }
 
-func unquote(quoted []byte) string {
-	return string(appendUnescaped(nil, quoted[1:len(quoted)-1]))
-}
-
 func (n *node) append(dst []byte) []byte {
 	if n.scalar != nil {
-		if n.scalar[0] == '"' {
-			return AppendString(dst, unquote(n.scalar))
-		}
 		return append(dst, n.scalar...)
 	}
 	open := byte('[')
@@ -103,7 +117,7 @@ func (n *node) append(dst []byte) []byte {
 			dst = append(dst, ',')
 		}
 		if n.object {
-			dst = AppendString(dst, n.kids[i].name)
+			dst = AppendString(dst, string(n.kids[i].name))
 			dst = append(dst, ':')
 		}
 		dst = n.kids[i].append(dst)

@@ -24,18 +24,13 @@ const (
 	highs = 0x8080808080808080
 )
 
-// plain returns how many of the eight bytes of w, from the lowest on, are
-// printable ASCII other than the quote and the backslash. A borrow in the
-// subtractions can only mark a byte above one that is rightly marked.
-func plain(w uint64) int {
+// special marks, by its high bit, each of the eight bytes of w that is not
+// printable ASCII, or is the quote or the backslash. Only the lowest mark is
+// to be trusted: a borrow in the subtractions can mark a byte above it.
+func special(w uint64) uint64 {
 	quote := w ^ '"'*ones
 	slash := w ^ '\\'*ones
-	m := (w - ' '*ones) | (quote - ones) | (slash - ones) | w
-	m &= highs
-	if m == 0 {
-		return 8
-	}
-	return bits.TrailingZeros64(m) / 8
+	return ((w - ' '*ones) | (quote - ones) | (slash - ones) | w) & highs
 }
 
 // scanString reads a string whose opening quote is just before i. It returns
@@ -44,11 +39,12 @@ func plain(w uint64) int {
 func scanString(b []byte, i int) (end int, escaped bool, kind Kind) {
 	for {
 		for i+8 <= len(b) {
-			n := plain(binary.LittleEndian.Uint64(b[i:]))
-			i += n
-			if n < 8 {
+			m := special(binary.LittleEndian.Uint64(b[i:]))
+			if m != 0 {
+				i += int(uint(bits.TrailingZeros64(m)) / 8)
 				break
 			}
+			i += 8
 		}
 		if i >= len(b) {
 			return len(b), escaped, KindTruncated

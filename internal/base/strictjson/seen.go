@@ -11,7 +11,8 @@ import (
 const few = 32
 
 // name is a member name of an open object. Its bytes are in the input, or, if
-// it had escapes, unescaped in seen.scratch.
+// it had escapes, unescaped in seen.scratch. The names of all open objects lie
+// in one slice, those of the innermost last.
 type name struct {
 	mark       uint64 // few names: cheap fingerprint; else the seeded hash
 	start, end uint32 // inScratch is set in start if the bytes are in scratch
@@ -19,9 +20,9 @@ type name struct {
 
 const inScratch = 1 << 31
 
-// seen holds the names of all open objects, the innermost last.
+// seen finds names that an object already has. The slice of names is passed
+// to its methods, and not a field, so that it can start on the stack.
 type seen struct {
-	names   []name
 	scratch []byte
 	tables  [][]uint32 // open addressing, index in names + 1; 0 is free
 	inUse   int        // tables of open objects; those beyond are spare
@@ -29,9 +30,9 @@ type seen struct {
 	steps   int // comparisons, slots visited, slots cleared
 }
 
-// add notes the name b[start:end] of the object f and reports whether the
+// add appends the name b[start:end] of the object f and reports whether the
 // object already had it.
-func (d *seen) add(f *frame, b []byte, start, end int, escaped bool) bool {
+func (d *seen) add(names []name, f *frame, b []byte, start, end int, escaped bool) ([]name, bool) {
 	n := name{start: uint32(start), end: uint32(end)}
 	text := b
 	if escaped {
@@ -49,27 +50,28 @@ func (d *seen) add(f *frame, b []byte, start, end int, escaped bool) bool {
 		n.start |= inScratch
 	}
 	if f.table != 0 {
-		return d.insert(f, b, n)
+		return d.insert(names, f, b, n)
 	}
-	object := d.names[f.base:]
+	object := names[f.base:]
 	d.steps += len(object) + 1
 	for _, o := range object {
 		if o.mark == n.mark && d.equal(b, o, n) {
-			return true
+			return names, true
 		}
 	}
-	d.names = append(d.names, n)
+	names = append(names, n)
 	if len(object) == few {
-		d.spread(f, b)
+		d.spread(names, f, b)
 	}
-	return false
+	return names, false
 }
 
-func (d *seen) close(f frame) {
-	d.names = d.names[:f.base]
+// close forgets the object f, which is the innermost.
+func (d *seen) close(names []name, f frame) []name {
 	if f.table != 0 {
 		d.inUse--
 	}
+	return names[:f.base]
 }
 
 func (d *seen) bytes(b []byte, n name) []byte {
@@ -107,7 +109,7 @@ func fingerprint(b []byte, start, end int) uint64 {
 }
 
 // spread moves the names of f, which are distinct, into a hash table.
-func (d *seen) spread(f *frame, b []byte) {
+func (d *seen) spread(names []name, f *frame, b []byte) {
 	if d.inUse == 0 && len(d.tables) == 0 {
 		d.seed = maphash.MakeSeed()
 	}
@@ -116,14 +118,14 @@ func (d *seen) spread(f *frame, b []byte) {
 	}
 	d.inUse++
 	f.table = int32(d.inUse)
-	for i := int(f.base); i < len(d.names); i++ {
-		d.names[i].mark = maphash.Bytes(d.seed, d.bytes(b, d.names[i]))
+	for i := int(f.base); i < len(names); i++ {
+		names[i].mark = maphash.Bytes(d.seed, d.bytes(b, names[i]))
 	}
-	d.rebuild(f, 4*few)
+	d.rebuild(names, f, 4*few)
 }
 
 // rebuild makes the table of f anew with size slots, a power of two.
-func (d *seen) rebuild(f *frame, size int) {
+func (d *seen) rebuild(names []name, f *frame, size int) {
 	slots := d.tables[f.table-1]
 	if cap(slots) < size {
 		slots = make([]uint32, size)
@@ -133,8 +135,8 @@ func (d *seen) rebuild(f *frame, size int) {
 	}
 	d.steps += size
 	mask := uint64(size - 1)
-	for i := int(f.base); i < len(d.names); i++ {
-		at := d.names[i].mark & mask
+	for i := int(f.base); i < len(names); i++ {
+		at := names[i].mark & mask
 		for slots[at] != 0 {
 			d.steps++
 			at = (at + 1) & mask
@@ -145,24 +147,24 @@ func (d *seen) rebuild(f *frame, size int) {
 	d.tables[f.table-1] = slots
 }
 
-// insert notes n in the table of f and reports whether it was there already.
-func (d *seen) insert(f *frame, b []byte, n name) bool {
+// insert is add for an object with a table.
+func (d *seen) insert(names []name, f *frame, b []byte, n name) ([]name, bool) {
 	slots := d.tables[f.table-1]
 	mask := uint64(len(slots) - 1)
 	at := n.mark & mask
 	for slots[at] != 0 {
 		d.steps++
-		o := d.names[slots[at]-1]
+		o := names[slots[at]-1]
 		if o.mark == n.mark && d.equal(b, o, n) {
-			return true
+			return names, true
 		}
 		at = (at + 1) & mask
 	}
 	d.steps++
-	d.names = append(d.names, n)
-	slots[at] = uint32(len(d.names))
-	if members := len(d.names) - int(f.base); 2*members > len(slots) {
-		d.rebuild(f, 2*len(slots))
+	names = append(names, n)
+	slots[at] = uint32(len(names))
+	if members := len(names) - int(f.base); 2*members > len(slots) {
+		d.rebuild(names, f, 2*len(slots))
 	}
-	return false
+	return names, false
 }

@@ -3,8 +3,7 @@ package strictjson
 // Validate reports whether b is one JSON value as the package comment
 // describes and within l. Its error is an *Error. It keeps nothing of b.
 func Validate(b []byte, l Limits) error {
-	var names [48]name
-	d := seen{names: names[:0]}
+	var d seen
 	if at, kind := validate(b, l, &d); kind != 0 {
 		return &Error{Offset: at, Kind: kind}
 	}
@@ -13,7 +12,7 @@ func Validate(b []byte, l Limits) error {
 
 // frame is one open array or object.
 type frame struct {
-	base  int32 // object: index of its first name in seen.names; array: -1
+	base  int32 // object: index of its first name in names; array: -1
 	table int32 // object: number of its table in seen.tables, from 1; or 0
 }
 
@@ -30,6 +29,8 @@ func validate(b []byte, l Limits, d *seen) (at int, kind Kind) {
 	depth, left := min(l.Depth, MaxDepth), l.Members
 	var stack [64]frame
 	open := stack[:0]
+	var first [48]name
+	names := first[:0]
 	var f frame
 	i := 0
 value:
@@ -39,12 +40,17 @@ value:
 			return i, KindTruncated
 		}
 		switch b[i] {
+		case '"':
+			if i, _, kind = scanString(b, i+1); kind != 0 {
+				return i, kind
+			}
+			i++
 		case '{':
 			if len(open) == depth {
 				return i, KindDepth
 			}
 			open = append(open, f)
-			f = frame{base: int32(len(d.names))}
+			f = frame{base: int32(len(names))}
 			i = skipSpace(b, i+1)
 			if i < len(b) && b[i] == '}' {
 				break
@@ -52,7 +58,7 @@ value:
 			if left--; left < 0 {
 				return i, KindMembers
 			}
-			if i, kind = d.member(&f, b, i); kind != 0 {
+			if names, i, kind = d.member(names, &f, b, i); kind != 0 {
 				return i, kind
 			}
 			continue value
@@ -90,12 +96,12 @@ value:
 					continue value
 				}
 				i = skipSpace(b, i)
-				if i, kind = d.member(&f, b, i); kind != 0 {
+				if names, i, kind = d.member(names, &f, b, i); kind != 0 {
 					return i, kind
 				}
 				continue value
 			case c == '}' && f.base >= 0:
-				d.close(f)
+				names = d.close(names, f)
 			case c == ']' && f.base < 0:
 			default:
 				return i, KindSyntax
@@ -111,28 +117,29 @@ value:
 	}
 }
 
-// member reads a member's name and colon at i and notes the name. It returns
+// member reads a member's name and colon at i and appends the name. It returns
 // the index after the colon.
-func (d *seen) member(f *frame, b []byte, i int) (int, Kind) {
+func (d *seen) member(names []name, f *frame, b []byte, i int) ([]name, int, Kind) {
 	if i == len(b) {
-		return i, KindTruncated
+		return names, i, KindTruncated
 	}
 	if b[i] != '"' {
-		return i, KindSyntax
+		return names, i, KindSyntax
 	}
 	end, escaped, kind := scanString(b, i+1)
 	if kind != 0 {
-		return end, kind
+		return names, end, kind
 	}
-	if d.add(f, b, i+1, end, escaped) {
-		return i, KindDuplicate
+	names, dup := d.add(names, f, b, i+1, end, escaped)
+	if dup {
+		return names, i, KindDuplicate
 	}
 	i = skipSpace(b, end+1)
 	if i == len(b) {
-		return i, KindTruncated
+		return names, i, KindTruncated
 	}
 	if b[i] != ':' {
-		return i, KindSyntax
+		return names, i, KindSyntax
 	}
-	return i + 1, 0
+	return names, i + 1, 0
 }
