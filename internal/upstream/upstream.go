@@ -56,6 +56,10 @@ type Caller struct {
 	// Headers are Mcp-Param headers that travel on: those built again from
 	// the body by the definition, and unrecognized ones with checked values.
 	Headers []Header
+	// TaskSupport is execution.taskSupport of the called tool as the catalogue
+	// knows it, empty when there is none. It decides whether a modern client's
+	// call of a legacy server's tool becomes a task.
+	TaskSupport string
 	// Resume continues a call that answered input_required before.
 	Resume *Resume
 }
@@ -80,8 +84,9 @@ type Description struct {
 	Version mcp.Version
 	// Raw is the InitializeResult (legacy) or DiscoverResult (modern).
 	Raw []byte
-	// Capabilities, ServerInfo (may be nil) and Instructions (raw string, may
-	// be nil) are its parts.
+	// ServerInfo (may be nil) and Instructions (raw string, may be nil) are its
+	// parts. Capabilities is its part too, with tasks said in the words of the
+	// caller's era.
 	Capabilities []byte
 	ServerInfo   []byte
 	Instructions []byte
@@ -197,6 +202,10 @@ var (
 	ErrLost = errors.New("the suspended call was lost")
 	// ErrBusy: a bound on processes, sessions or suspended calls is reached.
 	ErrBusy = errors.New("too much is going on at this server")
+	// ErrHeld: a server that was modern now says that it is legacy.
+	ErrHeld = errors.New("the server was modern and now says that it is not: approve it by setting its era")
+	// ErrVersion: the server speaks no revision at or above the floor.
+	ErrVersion = errors.New("the server speaks no protocol version that is allowed here")
 	// ErrNotExpressible: the pair of eras has no way to say this.
 	ErrNotExpressible = errors.New("the server's protocol version cannot express this")
 )
