@@ -41,7 +41,7 @@ const (
 
 // Event is one entry of the record. The first ten members are always written, the others when they are not empty.
 type Event struct {
-	ID        string    // 1 to 128 of [A-Za-z0-9_-]; the intent and the outcome of a call share it
+	ID        string    // as ValidID says; the intent and the outcome of a call share it
 	Time      time.Time // written in UTC with microseconds
 	Kind      string    // KindIntent, KindOutcome or KindEvent
 	Stage     string    // the stage that decided
@@ -77,6 +77,9 @@ type Recorder interface {
 // NewID returns an ID of 26 letters and digits that carries at least 128 random bits.
 func NewID() string { return rand.Text() }
 
+// ValidID reports whether id may name an event: 1 to 128 of [A-Za-z0-9_-].
+func ValidID(id string) bool { return nameOf(id, 128, isIDByte) }
+
 // ShortDigest names s in the record without saying it: the first 16 hexadecimal digits of its SHA-256. It hides
 // only what cannot be guessed, such as a session's ID.
 func ShortDigest(s string) string {
@@ -89,7 +92,7 @@ func (e *Event) Check() error {
 	if e == nil {
 		return errors.New("audit: no event: pass one")
 	}
-	if !nameOf(e.ID, 128, isIDByte) {
+	if !ValidID(e.ID) {
 		return errors.New("audit: the event's ID is empty, too long or has other characters than [A-Za-z0-9_-]: use NewID")
 	}
 	if e.Time.IsZero() {
