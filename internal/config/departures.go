@@ -1,0 +1,89 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Departure is one way in which a configuration is weaker than the safe
+// defaults. It is shown at start, in the record and on the console.
+type Departure struct {
+	// Key is the path of the key, Value what it says.
+	Key   string `json:"key"`
+	Value string `json:"value"`
+	// Means is what that gives up, in one sentence.
+	Means string `json:"means"`
+}
+
+// Departures lists all that is weaker than the safe defaults, in the order of
+// the keys of the file's documentation and then of names.
+func (c *Config) Departures() []Departure {
+	var list []Departure
+	add := func(key, value, means string) { list = append(list, Departure{key, value, means}) }
+	if older(c.ProtocolFloor, DefaultFloor) {
+		add("protocol_floor", c.ProtocolFloor, "older protocol revisions, with weaker rules, are spoken")
+	}
+	for i, v := range c.AllowedOrigins {
+		add(index("allowed_origins", i), Visible(v), "pages of this origin may call the gateway from a browser")
+	}
+	for i, v := range c.AllowedHosts {
+		add(index("allowed_hosts", i), Visible(v), "requests under this host name are accepted")
+	}
+	if c.Identity.InsecureAnonymous {
+		add("identity.insecure_anonymous", "true", "every program on this machine may call without a token")
+	}
+	for i, v := range c.Egress.Allow {
+		add(index("egress.allow", i), Visible(v), "the gateway itself may fetch from this host although it is private")
+	}
+	for _, s := range c.Servers {
+		list = append(list, s.departures(c.Audit)...)
+	}
+	for _, g := range c.Guards {
+		switch g.Mode {
+		case ModeOff:
+			add(join("guards", g.Name)+".mode", string(g.Mode), "the guard does not look")
+		case ModeMonitor:
+			add(join("guards", g.Name)+".mode", string(g.Mode), "the guard looks and stops nothing")
+		case ModeEnforce:
+		default:
+			add(join("guards", g.Name)+".mode", string(g.Mode), "the mode is unknown")
+		}
+	}
+	if c.Audit.Durability != DurabilityStrict {
+		add("audit.durability", string(c.Audit.Durability), "entries of the record may be lost in a crash")
+	}
+	for _, row := range limits() {
+		if v := row.get(&c.Limits); v > row.usual {
+			add("limits."+row.name, row.format(v), "is looser than the default of "+row.format(row.usual))
+		}
+	}
+	return list
+}
+
+func (s Server) departures(all Audit) []Departure {
+	var list []Departure
+	at := join("servers", s.Name)
+	if s.InsecureUnsandboxed && s.Stdio() {
+		list = append(list, Departure{at + ".insecure_unsandboxed", "true", "the command runs with all rights of the user that runs the gateway"})
+	}
+	if s.Shared {
+		list = append(list, Departure{at + ".shared", "true", "all callers share one process or session, and whatever state the server keeps"})
+	}
+	if s.Durability != DurabilityStrict && s.Durability != all.Durability {
+		list = append(list, Departure{at + ".audit.durability", string(s.Durability), "entries of the record may be lost in a crash"})
+	}
+	usual := NewServer(s.Name)
+	if s.Deadline > usual.Deadline {
+		list = append(list, Departure{at + ".deadline", s.Deadline.String(), fmt.Sprintf("is looser than the default of %v", usual.Deadline)})
+	}
+	if s.MaxProcesses > usual.MaxProcesses {
+		list = append(list, Departure{at + ".max_processes", strconv.Itoa(s.MaxProcesses), fmt.Sprintf("is looser than the default of %d", usual.MaxProcesses)})
+	}
+	return list
+}
+
+// older compares revisions, which are dates. One that is unknown is older
+// than all.
+func older(revision, than string) bool { return revision < than }
+
+func formatCount(v int64) string { return strconv.FormatInt(v, 10) }

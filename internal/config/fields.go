@@ -1,0 +1,237 @@
+package config
+
+import (
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// reading is the config that is being read and where its parts stand that are
+// only judged once all is read.
+type reading struct {
+	*Config
+	build Build
+}
+
+func topFields() []field[reading] {
+	return []field[reading]{
+		{"listen", readListen},
+		{"public_url", readPublicURL},
+		{"data", func(s *source, n *yaml.Node, key string, r *reading) { r.Data = s.pathAt(n, key) }},
+		{"tls", func(s *source, n *yaml.Node, key string, r *reading) { readMapping(s, n, key, tlsFields(), &r.TLS) }},
+		{"protocol_floor", func(s *source, n *yaml.Node, key string, r *reading) {
+			if v, ok := s.oneOf(n, key, floors()...); ok {
+				r.ProtocolFloor = v
+			}
+		}},
+		{"merged", func(s *source, n *yaml.Node, key string, r *reading) {
+			r.Merged = []string{}
+			s.words(n, key, &r.Merged)
+		}},
+		{"allowed_origins", func(s *source, n *yaml.Node, key string, r *reading) {
+			s.checked(n, key, checkOrigin, &r.AllowedOrigins)
+		}},
+		{"allowed_hosts", func(s *source, n *yaml.Node, key string, r *reading) {
+			s.checked(n, key, checkHostPort, &r.AllowedHosts)
+		}},
+		{"identity", func(s *source, n *yaml.Node, key string, r *reading) {
+			readMapping(s, n, key, identityFields(), &r.Identity)
+		}},
+		{"egress", func(s *source, n *yaml.Node, key string, r *reading) {
+			readMapping(s, n, key, egressFields(), &r.Egress)
+		}},
+		{"servers", readServers},
+		{"policy", func(s *source, n *yaml.Node, key string, r *reading) {
+			s.items(n, key, func(at string, item *yaml.Node) {
+				if p := s.pathAt(item, at); p != "" {
+					r.Policy = append(r.Policy, p)
+				}
+			})
+		}},
+		{"guards", readGuards},
+		{"audit", func(s *source, n *yaml.Node, key string, r *reading) { readMapping(s, n, key, auditFields(), &r.Audit) }},
+		{"limits", func(s *source, n *yaml.Node, key string, r *reading) {
+			readMapping(s, n, key, limitFields(), &r.Limits)
+		}},
+	}
+}
+
+// floors are the revisions down to which the operator may go. Older ones have
+// rules, batches among them, that this gateway does not keep.
+func floors() []string {
+	return []string{"2025-03-26", DefaultFloor, "2025-11-25", "2026-07-28"}
+}
+
+func tlsFields() []field[TLS] {
+	return []field[TLS]{
+		{"cert", func(s *source, n *yaml.Node, key string, t *TLS) { t.Cert = s.pathAt(n, key) }},
+		{"key", func(s *source, n *yaml.Node, key string, t *TLS) { t.Key = s.pathAt(n, key) }},
+	}
+}
+
+func identityFields() []field[Identity] {
+	return []field[Identity]{
+		{"insecure_anonymous", func(s *source, n *yaml.Node, key string, i *Identity) { s.flag(n, key, &i.InsecureAnonymous) }},
+		{"issuers", func(s *source, n *yaml.Node, key string, i *Identity) {
+			s.items(n, key, func(at string, item *yaml.Node) {
+				var issuer Issuer
+				readMapping(s, item, at, issuerFields(), &issuer)
+				i.Issuers = append(i.Issuers, issuer)
+			})
+		}},
+	}
+}
+
+func issuerFields() []field[Issuer] {
+	return []field[Issuer]{
+		{"issuer", func(s *source, n *yaml.Node, key string, i *Issuer) {
+			if t, ok := s.text(n, key); ok {
+				i.URL = t
+				s.complain(n, key, checkURL(t))
+			}
+		}},
+	}
+}
+
+func egressFields() []field[Egress] {
+	return []field[Egress]{
+		{"allow", func(s *source, n *yaml.Node, key string, e *Egress) { s.checked(n, key, checkHostPort, &e.Allow) }},
+	}
+}
+
+func auditFields() []field[Audit] {
+	return []field[Audit]{
+		{"durability", func(s *source, n *yaml.Node, key string, a *Audit) {
+			if v, ok := s.oneOf(n, key, string(DurabilityStrict), string(DurabilityRelaxed)); ok {
+				a.Durability = Durability(v)
+			}
+		}},
+	}
+}
+
+func guardFields() []field[Guard] {
+	return []field[Guard]{
+		{"mode", func(s *source, n *yaml.Node, key string, g *Guard) {
+			if v, ok := s.oneOf(n, key, string(ModeOff), string(ModeMonitor), string(ModeEnforce)); ok {
+				g.Mode = Mode(v)
+			}
+		}},
+	}
+}
+
+func readGuards(s *source, n *yaml.Node, key string, r *reading) {
+	s.members(n, key, func(name string, k, v *yaml.Node) {
+		at := join(key, name)
+		s.at[at] = position{k.Line, k.Column}
+		if !r.build.hasGuard(name) {
+			next := "take it out: this build has no guards"
+			if len(r.build.Guards) > 0 {
+				next = unknownNext(name, r.build.Guards)
+			}
+			s.fail(k, at, "is not a guard of this build", next)
+		}
+		g := Guard{Name: name}
+		readMapping(s, v, at, guardFields(), &g)
+		if g.Mode == "" && v.Kind == yaml.MappingNode && len(v.Content) == 0 {
+			s.fail(v, at, "has no mode", "write { mode: enforce }, { mode: monitor } or { mode: off }")
+		}
+		r.Guards = append(r.Guards, g)
+	})
+}
+
+func readListen(s *source, n *yaml.Node, key string, r *reading) {
+	t, ok := s.text(n, key)
+	if !ok {
+		return
+	}
+	r.Listen = t
+	s.complain(n, key, checkListen(t))
+}
+
+func readPublicURL(s *source, n *yaml.Node, key string, r *reading) {
+	t, ok := s.text(n, key)
+	if !ok {
+		return
+	}
+	c := checkURL(t)
+	if c == (complaint{}) {
+		c = checkNoQuery(t)
+	}
+	s.complain(n, key, c)
+	for len(t) > 0 && t[len(t)-1] == '/' {
+		t = t[:len(t)-1]
+	}
+	r.PublicURL = t
+}
+
+// words reads a list of texts, each at most once.
+func (s *source) words(n *yaml.Node, key string, into *[]string) {
+	s.checked(n, key, func(string) complaint { return complaint{} }, into)
+}
+
+// checked reads a list of texts that a check looks at, each at most once.
+func (s *source) checked(n *yaml.Node, key string, check func(string) complaint, into *[]string) {
+	seen := map[string]bool{}
+	s.items(n, key, func(at string, item *yaml.Node) {
+		t, ok := s.text(item, at)
+		if !ok {
+			return
+		}
+		if seen[t] {
+			s.fail(item, at, "is listed twice", "keep one of the two")
+			return
+		}
+		seen[t] = true
+		if c := check(t); c != (complaint{}) {
+			s.complain(item, at, c)
+			return
+		}
+		*into = append(*into, t)
+	})
+}
+
+// pathAt reads a path and makes it absolute.
+func (s *source) pathAt(n *yaml.Node, key string) string {
+	t, ok := s.text(n, key)
+	if !ok {
+		return ""
+	}
+	return s.path(t)
+}
+
+// complaint is what a check found and what to do next; zero for nothing.
+type complaint struct{ message, next string }
+
+func (s *source) complain(n *yaml.Node, key string, c complaint) {
+	if c != (complaint{}) {
+		s.fail(n, key, c.message, c.next)
+	}
+}
+
+// Keys lists the keys of the file with their paths: * stands for a name, []
+// for a place in a list.
+func Keys() []string {
+	keys := leaves("", topFields(), "tls", "identity", "egress", "servers", "guards", "audit", "limits")
+	keys = append(keys, leaves("tls.", tlsFields())...)
+	keys = append(keys, leaves("identity.", identityFields())...)
+	keys = append(keys, leaves("identity.issuers[].", issuerFields())...)
+	keys = append(keys, leaves("egress.", egressFields())...)
+	keys = append(keys, leaves("servers.*.", serverFields(), "credential", "audit")...)
+	keys = append(keys, leaves("servers.*.credential.", credentialFields())...)
+	keys = append(keys, leaves("servers.*.audit.", auditFields())...)
+	keys = append(keys, leaves("guards.*.", guardFields())...)
+	keys = append(keys, leaves("audit.", auditFields())...)
+	return append(keys, leaves("limits.", limitFields())...)
+}
+
+// leaves names the fields below a path but for those that have fields of
+// their own.
+func leaves[T any](path string, fields []field[T], branches ...string) []string {
+	var keys []string
+	for _, f := range fields {
+		if !slices.Contains(branches, f.name) {
+			keys = append(keys, path+f.name)
+		}
+	}
+	return keys
+}

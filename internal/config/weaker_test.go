@@ -1,0 +1,209 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/munjigi/munjigi/internal/config"
+)
+
+// TestDepartures weakens all that can be weakened and wants each of it named.
+func TestDepartures(t *testing.T) {
+	t.Parallel()
+	text := `
+listen: 127.0.0.1:8931
+protocol_floor: 2025-03-26
+allowed_origins: [https://app.example.com]
+allowed_hosts: [gateway.internal]
+identity: { insecure_anonymous: true }
+egress: { allow: [10.0.0.1] }
+guards: { a: { mode: off }, b: { mode: monitor }, c: { mode: enforce } }
+audit: { durability: relaxed }
+servers:
+  x:
+    command: [x]
+    insecure_unsandboxed: true
+    shared: true
+    deadline: 6m
+    max_processes: 17
+  y:
+    url: https://y.example
+    shared: true
+limits:
+  body: 5MiB
+  result: 17MiB
+  headers: 33KiB
+  depth: 65
+  connections: 4097
+  streams: 4097
+  sessions: 65537
+  per_principal_calls: 257
+  per_principal_streams: 257
+  per_principal_sessions: 1025
+  per_principal_suspended: 17
+  header_timeout: 11s
+  body_timeout: 31s
+  write_timeout: 31s
+  idle_timeout: 121s
+  session_timeout: 31m
+  suspend_timeout: 6m
+  drain_timeout: 11s
+`
+	c, err := config.Build{Getenv: home, Guards: []string{"a", "b", "c"}}.Parse(at("m.yaml"), []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range c.Departures() {
+		got = append(got, d.Key+"="+d.Value)
+		if d.Means == "" {
+			t.Errorf("%s does not say what it means", d.Key)
+		}
+	}
+	want := []string{
+		"protocol_floor=2025-03-26",
+		"allowed_origins[0]=https://app.example.com",
+		"allowed_hosts[0]=gateway.internal",
+		"identity.insecure_anonymous=true",
+		"egress.allow[0]=10.0.0.1",
+		"servers.x.insecure_unsandboxed=true",
+		"servers.x.shared=true",
+		"servers.x.deadline=6m0s",
+		"servers.x.max_processes=17",
+		"servers.y.shared=true",
+		"guards.a.mode=off",
+		"guards.b.mode=monitor",
+		"audit.durability=relaxed",
+		"limits.body=5MiB",
+		"limits.result=17MiB",
+		"limits.headers=33KiB",
+		"limits.depth=65",
+		"limits.connections=4097",
+		"limits.streams=4097",
+		"limits.sessions=65537",
+		"limits.per_principal_calls=257",
+		"limits.per_principal_streams=257",
+		"limits.per_principal_sessions=1025",
+		"limits.per_principal_suspended=17",
+		"limits.header_timeout=11s",
+		"limits.body_timeout=31s",
+		"limits.write_timeout=31s",
+		"limits.idle_timeout=2m1s",
+		"limits.session_timeout=31m0s",
+		"limits.suspend_timeout=6m0s",
+		"limits.drain_timeout=11s",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("departures (-want +got):\n%s", d)
+	}
+	for _, d := range c.Departures() {
+		if strings.Contains(d.Key, "[") {
+			continue
+		}
+		if p := c.Problem(d.Key, "", ""); p.Line < 2 {
+			t.Errorf("%s has no place in the file", d.Key)
+		}
+	}
+}
+
+// TestRelaxedServer is one server whose record is relaxed beside a strict one.
+func TestRelaxedServer(t *testing.T) {
+	t.Parallel()
+	c := parse(t, "servers: { a: { url: https://a.example, audit: { durability: relaxed } }, b: { url: https://b.example } }")
+	d := c.Departures()
+	if len(d) != 1 || d[0].Key != "servers.a.audit.durability" {
+		t.Errorf("%v", d)
+	}
+	if b, _ := c.Server("b"); b.Durability != config.DurabilityStrict {
+		t.Errorf("b is %s", b.Durability)
+	}
+}
+
+// TestEveryKeyIsClassified fails when a key is added and nobody said whether
+// it can weaken the gateway.
+func TestEveryKeyIsClassified(t *testing.T) {
+	t.Parallel()
+	weakens := words(`protocol_floor allowed_origins allowed_hosts identity.insecure_anonymous egress.allow
+		servers.*.insecure_unsandboxed servers.*.shared servers.*.deadline servers.*.max_processes servers.*.audit.durability
+		guards.*.mode audit.durability limits.*`)
+	neutral := words(`listen public_url data tls.cert tls.key merged identity.issuers identity.issuers[].issuer policy
+		servers.*.command servers.*.env servers.*.cwd servers.*.url servers.*.era servers.*.enabled servers.*.audience
+		servers.*.credential.type servers.*.credential.headers servers.*.timeout servers.*.idle_timeout`)
+	for _, key := range config.Keys() {
+		if strings.HasPrefix(key, "limits.") {
+			key = "limits.*"
+		}
+		if weakens[key] == neutral[key] {
+			t.Errorf("%s: say here whether it can weaken the gateway, and in Departures if it can", key)
+		}
+		if strings.Contains(key, "insecure_") && !weakens[key] {
+			t.Errorf("%s begins with insecure_ and weakens nothing", key)
+		}
+	}
+}
+
+func words(text string) map[string]bool {
+	set := map[string]bool{}
+	for _, w := range strings.Fields(text) {
+		set[w] = true
+	}
+	return set
+}
+
+// TestMessagesHoldNoSecret puts a token where every key is, as key and as
+// value, and looks for it in what is said.
+func TestMessagesHoldNoSecret(t *testing.T) {
+	t.Parallel()
+	const token = "ghp_0123456789abcdefghijABCDEFGHIJ012345"
+	for _, key := range config.Keys() {
+		for _, form := range []string{"%s", "[%s]", "{ %s: x }", "{ secret: %s }", "[{ %s: %s }]", "{ %s", "!!%s x", "&%s x", "*%s"} {
+			value := strings.ReplaceAll(form, "%s", token)
+			parts := strings.Split(strings.NewReplacer("*", "a", "[]", "").Replace(key), ".")
+			text := strings.Join(parts, ": { ") + ": " + value + strings.Repeat(" }", len(parts)-1)
+			c, err := config.Build{Getenv: home, Guards: []string{"a"}}.Parse(at("m.yaml"), []byte(text))
+			said := ""
+			if err != nil {
+				said = err.Error()
+			} else {
+				for _, w := range c.Warnings {
+					said += w.String()
+				}
+			}
+			if strings.Contains(said, token) {
+				t.Errorf("%s\nsays %s", text, said)
+			}
+		}
+	}
+}
+
+func TestSecretsInTheClear(t *testing.T) {
+	t.Parallel()
+	c := parse(t, `
+servers:
+  a:
+    enabled: false
+    command: [x, --api-key=abc, --token, abc, --port=80, -H, "Authorization: Bearer abcdefgh", "postgres://u:p@h/db", { secret: env:X }, plain, --verbose]
+    env:
+      API_KEY: abc
+      GITHUB_TOKEN: { secret: env:G }
+      LOG_LEVEL: info
+      AUTH_ENABLED: true
+      NOTHING: ghp_0123456789abcdefghijABCDEFGHIJ012345
+      PASSWORD: ""
+  b: { url: "https://b.example/mcp?api_key=abc" }
+  c: { url: "https://c.example/mcp?page=1" }
+`)
+	var got []string
+	for _, w := range c.Warnings {
+		got = append(got, w.Key)
+	}
+	want := []string{
+		"servers.a.command[1]", "servers.a.command[3]", "servers.a.command[6]", "servers.a.command[7]", "servers.a.command[8]",
+		"servers.a.env.API_KEY", "servers.a.env.NOTHING", "servers.b.url",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("warnings (-want +got):\n%s", d)
+	}
+}
