@@ -74,6 +74,18 @@ func (c *Call) Pass(s Stage) bool {
 	return c.Decide(Decision{Effect: Allow, Stage: s, Reason: ReasonOK})
 }
 
+// Fork returns a call of the same principal under the same ID for another
+// target, for work that one message makes at several servers. It inherits the
+// stages up to Decode; what follows must allow it anew.
+func (c *Call) Fork(t Target) *Call {
+	f := &Call{ID: c.ID, Started: c.Started, Deadline: c.Deadline, Principal: c.Principal, Target: t, Session: c.Session}
+	c.mu.Lock()
+	f.passed = c.passed & (1<<Accept | 1<<Authenticate | 1<<Admit | 1<<Decode)
+	f.denied = c.denied
+	c.mu.Unlock()
+	return f
+}
+
 // Trail returns a copy of the verdicts so far.
 func (c *Call) Trail() []Decision {
 	c.mu.Lock()
@@ -191,6 +203,18 @@ func (c *Call) Release(body []byte) (Release, error) {
 	ok := !c.denied && c.passed&requiredForRelease == requiredForRelease
 	c.mu.Unlock()
 	if !ok {
+		return Release{}, ErrNotCleared
+	}
+	return Release{body: body, spent: new(atomic.Bool)}, nil
+}
+
+// Message mints a release for one message of a stream that the stream
+// inspection allowed while the call goes on; verdict is what it said.
+func (c *Call) Message(body []byte, verdict Decision) (Release, error) {
+	c.mu.Lock()
+	ok := !c.denied && c.passed&requiredForClearance == requiredForClearance
+	c.mu.Unlock()
+	if !ok || !verdict.Effect.Passes() {
 		return Release{}, ErrNotCleared
 	}
 	return Release{body: body, spent: new(atomic.Bool)}, nil

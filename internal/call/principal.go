@@ -55,8 +55,8 @@ type Identity struct {
 // Principal is an authenticated caller. Only authenticators make one; the zero
 // value is refused everywhere.
 type Principal struct {
-	id  Identity
-	key string
+	id             Identity
+	key, clientKey string
 }
 
 // NewPrincipal makes a principal of what an authenticator proved. An identity
@@ -67,7 +67,7 @@ func NewPrincipal(id Identity) Principal {
 	}
 	// The lengths make the key injective.
 	key := strconv.Itoa(len(id.Issuer)) + ":" + id.Issuer + "|" + id.Subject
-	return Principal{id: id, key: key}
+	return Principal{id: id, key: key, clientKey: strconv.Itoa(len(key)) + ":" + key + "|" + id.Client}
 }
 
 // Valid reports that an authenticator made p.
@@ -77,9 +77,7 @@ func (p Principal) Valid() bool { return p.key != "" }
 func (p Principal) Key() string { return p.key }
 
 // ClientKey adds the client to Key, injectively.
-func (p Principal) ClientKey() string {
-	return strconv.Itoa(len(p.key)) + ":" + p.key + "|" + p.id.Client
-}
+func (p Principal) ClientKey() string { return p.clientKey }
 
 // Identity returns a copy of what was proved.
 func (p Principal) Identity() Identity { return p.id }

@@ -1,0 +1,51 @@
+// Package authn is the contract between the pipeline and whoever can tell who
+// calls.
+//
+// Threat: a request that is served because something about it looked right:
+// its address, its session, an earlier success. Each request is authenticated
+// on its own, from its headers alone, before anything of its body is read.
+//
+// The contract guarantees nothing about how strong a proof is; the principal
+// says who made it.
+package authn
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/munjigi/munjigi/internal/call"
+)
+
+// Authenticator turns headers into a principal. It fails closed: any error is
+// a refusal, and there is no second authenticator to fall back to.
+type Authenticator interface {
+	// Authenticate proves who calls. The error is an *Refusal or counts as one.
+	Authenticate(ctx context.Context, r Request) (call.Principal, error)
+	// Current reports that a principal's proof still holds; open streams ask
+	// about once a second.
+	Current(p call.Principal) bool
+}
+
+// Request is all that an authenticator may look at.
+type Request struct {
+	Header http.Header
+	// Resource is the exact resource that is called: its public URL.
+	Resource string
+	// Loopback reports that the peer's address is a loopback address.
+	Loopback bool
+}
+
+// Refusal says why a caller was not let in. Challenge is the value of
+// WWW-Authenticate.
+type Refusal struct {
+	Reason    call.Reason
+	Text      string
+	Challenge string
+}
+
+// Error returns the public text.
+func (r *Refusal) Error() string { return r.Text }
+
+// ErrNobody is the answer of an authenticator that is not set up.
+var ErrNobody = errors.New("no authenticator is configured")

@@ -1,0 +1,190 @@
+// Package gateway is the pipeline: the order of everything that happens to a
+// message between a client and a server, in one straight function (see
+// pipeline.go), and the two ways in: Streamable HTTP and stdio.
+//
+// Threat: a message that reaches a server, or a client, without having been
+// judged. Each request makes one call.Call; every stage writes its verdict on
+// it; only a clearance lets a message out upstream and only a release lets
+// bytes out downstream. Any error, and any panic, is a deny.
+//
+// It guarantees that every call leaves an intent and an outcome on the record
+// before and after anything is forwarded, that refusals look alike, and that
+// one caller's session, state, cursor or task looks to every other caller as
+// if it did not exist. It does not itself know who anybody is, what is
+// allowed, or how a server is reached: those are contracts it is given.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/munjigi/munjigi/internal/audit"
+	"github.com/munjigi/munjigi/internal/authn"
+	"github.com/munjigi/munjigi/internal/authz"
+	"github.com/munjigi/munjigi/internal/base/limit"
+	"github.com/munjigi/munjigi/internal/base/strictjson"
+	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/catalog"
+	"github.com/munjigi/munjigi/internal/guard"
+	"github.com/munjigi/munjigi/internal/mcp"
+	"github.com/munjigi/munjigi/internal/upstream"
+)
+
+// Once remembers what may happen once: a nonce until its expiry. It reports
+// false when the key was there already.
+type Once interface {
+	First(ctx context.Context, key string, until time.Time) (bool, error)
+}
+
+// Sealer protects what a client carries for us. Sealed text of one purpose or
+// one binding does not open under another.
+type Sealer interface {
+	// Seal encrypts; equal inputs give different texts.
+	Seal(purpose string, plain, binding []byte) (string, error)
+	// Name encrypts so that equal inputs give equal texts, for IDs that
+	// clients compare.
+	Name(purpose string, plain, binding []byte) (string, error)
+	// Open reverses both.
+	Open(purpose, sealed string, binding []byte) ([]byte, error)
+}
+
+// Limits bound what one caller can take. Zero fields refuse.
+type Limits struct {
+	JSON          strictjson.Limits
+	PerPrincipal  int // concurrent calls
+	Streams       int // concurrent streams of one principal
+	Sessions      int // legacy sessions in all
+	PrincipalOwn  int // legacy sessions of one principal
+	CallTime      time.Duration
+	ReadTime      time.Duration // for one body
+	WriteTime     time.Duration // for one write
+	SessionIdle   time.Duration
+	SessionLife   time.Duration
+	KeepAlive     time.Duration
+	ServerMessage int // bytes of one message of a server
+}
+
+// DefaultLimits returns the limits of a gateway nobody tuned.
+func DefaultLimits() Limits {
+	return Limits{
+		JSON: strictjson.Default(), PerPrincipal: 256, Streams: 64, Sessions: 100_000, PrincipalOwn: 60_000,
+		CallTime: 5 * time.Minute, ReadTime: 30 * time.Second, WriteTime: 30 * time.Second,
+		SessionIdle: 30 * time.Minute, SessionLife: 24 * time.Hour, KeepAlive: 15 * time.Second,
+		ServerMessage: 16 << 20,
+	}
+}
+
+// Options are the parts of a gateway. All are required unless said otherwise.
+type Options struct {
+	Name, Version string
+	// Servers are the enabled servers; Order lists their names.
+	Servers map[string]upstream.Server
+	Order   []string
+	// Merged names the servers that /mcp serves together; empty: no /mcp.
+	Merged  []string
+	Authn   authn.Authenticator
+	Authz   authz.Decider
+	Guards  *guard.Set
+	Catalog *catalog.Catalog
+	// Record takes events; RecordOf overrides it by server (optional).
+	Record   audit.Recorder
+	RecordOf map[string]audit.Recorder
+	Sealer   Sealer
+	Once     Once
+	Limits   Limits
+	Floor    mcp.Version
+	// Hosts are the accepted Host values, lower case, with port; Origins the
+	// accepted Origin values.
+	Hosts, Origins []string
+	// BaseURL is the public URL without a path, for resource names.
+	BaseURL     string
+	Sessions    *Sessions
+	Generations func() call.Generations
+	Logger      *slog.Logger
+}
+
+// Gateway serves one snapshot of config, policy and keys. A reload builds
+// another one.
+type Gateway struct {
+	o        Options
+	hosts    map[string]bool
+	origins  map[string]bool
+	merged   map[string]bool
+	calls    *limit.Gate
+	streams  *limit.Gate
+	draining atomic.Bool
+	drain    chan struct{}
+	drainOne sync.Once
+	inflight sync.WaitGroup
+	refused  refusals
+	refetch  *limit.Keyed
+	fetching singleflight.Group
+}
+
+// New builds a gateway or says which part is missing.
+func New(o Options) (*Gateway, error) {
+	switch {
+	case o.Authn == nil || o.Authz == nil || o.Guards == nil || o.Catalog == nil:
+		return nil, errors.New("gateway: authenticator, decider, guards and catalogue are required")
+	case o.Record == nil || o.Sealer == nil || o.Once == nil || o.Sessions == nil || o.Generations == nil || o.Logger == nil:
+		return nil, errors.New("gateway: recorder, sealer, nonces, sessions, generations and logger are required")
+	case len(mcp.Supported(o.Floor)) == 0:
+		return nil, errors.New("gateway: no protocol version is at or above the floor")
+	case o.Limits.CallTime <= 0 || o.Limits.PerPrincipal <= 0:
+		return nil, errors.New("gateway: limits are required")
+	}
+	g := &Gateway{o: o, hosts: map[string]bool{}, origins: map[string]bool{}, merged: map[string]bool{}, drain: make(chan struct{})}
+	for _, h := range o.Hosts {
+		g.hosts[strings.ToLower(h)] = true
+	}
+	for _, x := range o.Origins {
+		g.origins[strings.ToLower(x)] = true
+	}
+	for _, m := range o.Merged {
+		if o.Servers[m] == nil {
+			return nil, errors.New("gateway: merged names a server that is not there: " + m)
+		}
+		g.merged[m] = true
+	}
+	g.calls = limit.NewGate(o.Limits.PerPrincipal, maxConcurrent)
+	g.streams = limit.NewGate(o.Limits.Streams, maxConcurrent)
+	g.refetch = limit.NewKeyed(1, 5, maxKeys)
+	return g, nil
+}
+
+const (
+	maxKeys       = 100_000
+	maxConcurrent = 100_000
+)
+
+// Drain stops taking calls, ends open streams gracefully and waits until
+// those in flight are answered or ctx ends.
+func (g *Gateway) Drain(ctx context.Context) error {
+	g.drainOne.Do(func() { g.draining.Store(true); close(g.drain) })
+	done := make(chan struct{})
+	go func() { g.inflight.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Retire ends the streams of a gateway that a reload replaced; its calls in
+// flight go on to their end.
+func (g *Gateway) Retire() { g.drainOne.Do(func() { close(g.drain) }) }
+
+func (g *Gateway) recorder(server string) audit.Recorder {
+	if r, ok := g.o.RecordOf[server]; ok {
+		return r
+	}
+	return g.o.Record
+}

@@ -1,0 +1,184 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/mcp"
+)
+
+// ServeHTTP takes one HTTP request to an MCP endpoint. Routes are exact:
+// /mcp and /mcp/{server}, POST, and for legacy sessions GET and DELETE.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.inflight.Add(1)
+	defer g.inflight.Done()
+	secure(w.Header())
+	c := call.New(time.Now())
+	in := &inbound{http: r, path: r.URL.Path, era: mcp.Modern}
+	if v := r.Header.Get(mcp.HeaderVersion); v != "" && mcp.EraOf(mcp.Version(v)) == mcp.Legacy {
+		in.era = mcp.Legacy
+	}
+	out := &httpOut{w: w, rc: http.NewResponseController(w), limits: g.o.Limits, id: c.ID}
+	server, isServer := strings.CutPrefix(r.URL.Path, "/mcp/")
+	if r.URL.Path != "/mcp" && (!isServer || server == "" || strings.Contains(server, "/")) || r.URL.RawPath != "" {
+		g.plain(w, http.StatusNotFound, "there is nothing here: MCP endpoints are /mcp and /mcp/{server}\n")
+		return
+	}
+	in.server = server
+	switch r.Method {
+	case http.MethodPost:
+		in.read = func() ([]byte, *refusal) { return g.body(c, in, out) }
+		g.serve(g.sessionContext(r, in), c, in, out)
+	case http.MethodGet, http.MethodDelete:
+		g.serveSession(c, in, out)
+	default:
+		w.Header().Set("Allow", "POST, GET, DELETE")
+		g.plain(w, http.StatusMethodNotAllowed, "send MCP messages by POST\n")
+	}
+}
+
+func (g *Gateway) plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text)
+}
+
+// secure sets the headers that every response carries.
+func secure(h http.Header) {
+	h["X-Content-Type-Options"] = nosniff
+	h["Cache-Control"] = noStore
+	h["Content-Security-Policy"] = noContent
+	h["X-Frame-Options"] = denyFrame
+	h["Referrer-Policy"] = noReferrer
+	h["Cross-Origin-Resource-Policy"] = sameOrigin
+}
+
+// body reads the whole message, after the caller is known, within the size
+// and time that the limits allow.
+func (g *Gateway) body(c *call.Call, in *inbound, out *httpOut) ([]byte, *refusal) {
+	r := in.http
+	_ = out.rc.SetReadDeadline(time.Now().Add(g.o.Limits.ReadTime))
+	most := int64(g.o.Limits.JSON.Bytes)
+	tooLarge := func() *refusal {
+		return refuseDecision(call.Decision{Stage: call.Decode, Reason: call.ReasonTooLarge, Detail: "body"}).
+			say("the message is larger than " + strconv.FormatInt(most, 10) + " bytes")
+	}
+	if r.ContentLength > most {
+		return nil, tooLarge()
+	}
+	var b []byte
+	var err error
+	if r.ContentLength >= 0 {
+		b = make([]byte, r.ContentLength)
+		_, err = io.ReadFull(r.Body, b)
+	} else {
+		b, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, most))
+	}
+	var big *http.MaxBytesError
+	if errors.As(err, &big) {
+		return nil, tooLarge()
+	}
+	if err != nil || len(b) == 0 {
+		return nil, refuseDecision(call.Decision{Stage: call.Decode, Reason: call.ReasonCutOff, Detail: "body"})
+	}
+	_ = out.rc.SetReadDeadline(time.Time{})
+	// The session is looked up now: its ID alone never lets anybody in.
+	if ref := g.session(c, in, out); ref != nil {
+		return nil, ref
+	}
+	return b, nil
+}
+
+// session finds the legacy session that a request names.
+func (g *Gateway) session(c *call.Call, in *inbound, out *httpOut) *refusal {
+	ids := in.http.Header[mcp.HeaderSession]
+	if len(ids) == 0 {
+		return nil
+	}
+	if v := in.http.Header.Get(mcp.HeaderVersion); v != "" && mcp.EraOf(mcp.Version(v)) == mcp.Modern {
+		return nil // 2026-07-28: "ignore it, and do not mint or echo session IDs"
+	}
+	s, foreign := (*Session)(nil), false
+	if len(ids) == 1 {
+		s, foreign = g.o.Sessions.find(ids[0], c.Principal, in.path)
+	}
+	if s == nil {
+		why := call.ReasonNoSession
+		if foreign {
+			why = call.ReasonForeignSession
+			g.note(in.http.Context(), call.Decode, call.ReasonForeignSession, in.server, c.Principal.String(),
+				map[string]string{"alarm": "a session of another principal was presented"})
+		}
+		in.era = mcp.Legacy
+		return refuseDecision(call.Decision{Stage: call.Decode, Reason: why})
+	}
+	in.session, in.peer = s, &s.peer
+	out.session = s
+	return nil
+}
+
+// sessionContext is the context of a POST: a modern client that goes away
+// cancels its call, a legacy one does not ("Disconnection SHOULD NOT be
+// interpreted as the client cancelling its request").
+func (g *Gateway) sessionContext(r *http.Request, in *inbound) context.Context {
+	if len(r.Header[mcp.HeaderSession]) > 0 && in.era == mcp.Legacy {
+		return context.WithoutCancel(r.Context())
+	}
+	return r.Context()
+}
+
+// serveSession takes GET (a stream, or what is left of one) and DELETE of a
+// legacy session.
+func (g *Gateway) serveSession(c *call.Call, in *inbound, out *httpOut) {
+	r := in.http
+	in.era = mcp.Legacy
+	in.msg.Kind = mcp.Notification
+	c.Target = call.Target{Server: in.server, Method: "http/" + strings.ToLower(r.Method)}
+	ctx := r.Context()
+	defer g.outcome(ctx, c, in, out)
+	ref := g.accept(c, in)
+	if ref == nil {
+		ref = g.authenticate(ctx, c, in)
+	}
+	release := func() {}
+	if ref == nil {
+		release, ref = g.admit(c, in)
+	}
+	// A stream is counted as a stream, not as a call.
+	release()
+	if ref == nil && len(r.Header[mcp.HeaderSession]) == 0 {
+		ref = deny(c, call.Decode, call.ReasonBadMethod, r.Method)
+		out.w.Header().Set("Allow", "POST")
+	}
+	if ref == nil {
+		if ref = g.session(c, in, out); ref != nil {
+			c.Decide(ref.decision)
+		} else if in.session == nil {
+			ref = deny(c, call.Decode, call.ReasonBadMethod, r.Method)
+		}
+	}
+	if ref != nil {
+		g.refuse(c, in, out, ref)
+		return
+	}
+	c.Pass(call.Decode)
+	if r.Method == http.MethodDelete {
+		g.o.Sessions.close(in.session)
+		c.Pass(call.Reply)
+		out.w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	rel, ok := g.streams.Acquire(c.Principal.Key())
+	if !ok {
+		g.refuse(c, in, out, deny(c, call.Admit, call.ReasonTooMany, "streams"))
+		return
+	}
+	defer rel()
+	g.listenLegacy(ctx, c, in, out)
+}

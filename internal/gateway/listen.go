@@ -1,0 +1,456 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/munjigi/munjigi/internal/authz"
+	"github.com/munjigi/munjigi/internal/base/strictjson"
+	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/catalog"
+	"github.com/munjigi/munjigi/internal/mcp"
+	"github.com/munjigi/munjigi/internal/upstream"
+)
+
+// checkEvery is how soon a stream notices that its caller's proof ended.
+const checkEvery = 500 * time.Millisecond
+
+// listen serves subscriptions/listen: one acknowledgement first, then what
+// the filter named, all tagged with the request's ID.
+func (g *Gateway) listen(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
+	release, ok := g.streams.Acquire(c.Principal.Key())
+	if !ok {
+		return deny(c, call.Admit, call.ReasonTooMany, "streams")
+	}
+	defer release()
+	filterRaw, _ := in.params.Get("notifications")
+	if strictjson.TypeOf(filterRaw) != strictjson.TypeObject {
+		return deny(c, call.Validate, call.ReasonInvalidParams, "notifications").say("params.notifications must be an object")
+	}
+	filter, err := strictjson.SplitObject(filterRaw)
+	if err != nil {
+		return deny(c, call.Validate, call.ReasonInvalidParams, "notifications").say("params.notifications must be an object")
+	}
+	if _, tasks := filter.Get("taskIds"); tasks && !in.caller.Capabilities.Tasks {
+		return deny(c, call.Validate, call.ReasonMissingCapability, "tasks").
+			withData("requiredCapabilities", []byte(`{"extensions":{"`+mcp.ExtensionTasks+`":{}}}`))
+	}
+	parts, ref := g.filters(ctx, c, in, filter)
+	if ref != nil {
+		return ref
+	}
+	sub := &subscription{g: g, c: c, in: in, out: out, want: len(parts), honoured: strictjson.Object{}}
+	ctx, cancel := g.streamContext(ctx, c, out)
+	defer cancel()
+	var wg sync.WaitGroup
+	errs := make([]error, len(parts))
+	for i, p := range parts {
+		wg.Go(func() {
+			errs[i] = g.listenTo(ctx, c, in, p, sub)
+			sub.gone(p.server)
+		})
+	}
+	if len(parts) == 0 {
+		sub.acknowledge()
+		<-ctx.Done()
+	}
+	wg.Wait()
+	if !sub.acknowledged() {
+		for _, err := range errs {
+			if err != nil && ctx.Err() == nil {
+				return serverRefusal(ctx, c, err)
+			}
+		}
+	}
+	c.Pass(call.Send)
+	end := strictjson.Object{{Name: "resultType", Raw: []byte(`"complete"`)}}
+	end = mcp.WithMeta(end, strictjson.Object{{Name: mcp.MetaSubscriptionID, Raw: []byte(in.msg.ID.Raw())}})
+	return g.answer(ctx, c, in, out, end.Append(nil))
+}
+
+// streamContext ends with the caller's proof, with the gateway, or when the
+// client goes away; in between it keeps the connection open.
+func (g *Gateway) streamContext(ctx context.Context, c *call.Call, out outbox) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		check := time.NewTicker(checkEvery)
+		defer check.Stop()
+		alive := time.NewTicker(g.o.Limits.KeepAlive)
+		defer alive.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-g.drain:
+				cancel()
+				return
+			case <-check.C:
+				if !g.o.Authn.Current(c.Principal) {
+					cancel()
+					return
+				}
+			case <-alive.C:
+				if h, ok := out.(*httpOut); ok {
+					h.alive()
+				}
+			}
+		}
+	}()
+	return ctx, cancel
+}
+
+// part is what one server is asked to tell.
+type part struct {
+	server string
+	params strictjson.Object
+}
+
+// filters splits a filter by server and drops what the caller may not read.
+func (g *Gateway) filters(ctx context.Context, c *call.Call, in *inbound, filter strictjson.Object) ([]part, *refusal) {
+	uris := map[string][][]byte{}
+	tasks := map[string][][]byte{}
+	if raw, ok := filter.Get("resourceSubscriptions"); ok {
+		elems, err := texts(raw)
+		if err != nil {
+			return nil, deny(c, call.Validate, call.ReasonInvalidParams, "uris").say("resourceSubscriptions must be an array of strings")
+		}
+		for _, u := range elems {
+			server, uri, ok := in.server, u, true
+			if in.server == "" {
+				server, uri, ok = g.split("uri", u)
+			}
+			if ok && g.o.Authz.Lists(ctx, authz.Query{Principal: c.Principal, Target: call.Target{Server: server, Method: mcp.MethodResourcesRead, Name: uri}}) {
+				uris[server] = append(uris[server], strictjson.AppendString(nil, uri))
+			}
+		}
+	}
+	if raw, ok := filter.Get("taskIds"); ok {
+		elems, err := texts(raw)
+		if err != nil {
+			return nil, deny(c, call.Validate, call.ReasonInvalidParams, "tasks").say("taskIds must be an array of strings")
+		}
+		for _, t := range elems {
+			if server, id, ok := g.openTask(c, in, t); ok {
+				tasks[server] = append(tasks[server], strictjson.AppendString(nil, id))
+			}
+		}
+	}
+	names := []string{in.server}
+	if in.server == "" {
+		names = names[:0]
+		for _, n := range g.o.Order {
+			if g.merged[n] {
+				names = append(names, n)
+			}
+		}
+	}
+	base := filter.Without("resourceSubscriptions", "taskIds")
+	var parts []part
+	for _, n := range names {
+		f := base
+		if len(uris[n]) > 0 {
+			f = f.With("resourceSubscriptions", appendArray(nil, uris[n]))
+		}
+		if len(tasks[n]) > 0 {
+			f = f.With("taskIds", appendArray(nil, tasks[n]))
+		}
+		if len(f) > 0 {
+			parts = append(parts, part{n, in.params.With("notifications", f.Append(nil))})
+		}
+	}
+	return parts, nil
+}
+
+const maxSubscribed = 1024
+
+func texts(raw []byte) ([]string, error) {
+	if strictjson.TypeOf(raw) != strictjson.TypeArray {
+		return nil, errors.New("not an array")
+	}
+	elems, err := strictjson.SplitArray(raw)
+	if err != nil || len(elems) > maxSubscribed {
+		return nil, errors.New("too many")
+	}
+	out := make([]string, 0, len(elems))
+	for _, e := range elems {
+		if strictjson.TypeOf(e) != strictjson.TypeString || len(e) > maxName {
+			return nil, errors.New("not a string")
+		}
+		s, err := strictjson.String(e)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// listenTo opens the stream of one server under a clearance of its own.
+func (g *Gateway) listenTo(ctx context.Context, c *call.Call, in *inbound, p part, sub *subscription) error {
+	f := c.Fork(call.Target{Server: p.server, Method: mcp.MethodListen})
+	f.Pass(call.Resolve)
+	f.Pass(call.Validate)
+	d := g.o.Authz.Decide(ctx, authz.Query{Principal: c.Principal, Target: f.Target})
+	d.Stage = call.Authorize
+	f.Decide(d)
+	f.Pass(call.InspectRequest)
+	cl, err := f.Clear(p.params.Append(nil), g.o.Generations)
+	if err != nil {
+		return err
+	}
+	return g.o.Servers[p.server].Listen(ctx, cl, in.caller, &subscriber{sub: sub, c: f, cl: cl, server: p.server})
+}
+
+// subscription joins the streams of one or several servers into the client's.
+type subscription struct {
+	g    *Gateway
+	c    *call.Call
+	in   *inbound
+	out  outbox
+	want int
+
+	mu       sync.Mutex
+	honoured strictjson.Object
+	acked    bool
+	waiting  []func() error
+}
+
+// subscriber is the client that one server sees.
+type subscriber struct {
+	sub    *subscription
+	c      *call.Call
+	cl     *call.Clearance
+	server string
+	once   bool
+}
+
+// Notify implements upstream.Client.
+func (s *subscriber) Notify(method string, params []byte) error {
+	if !s.cl.Current() {
+		return call.ErrStale
+	}
+	s.sub.g.changed(s.server, method)
+	if method == mcp.NotifySubscriptionAck {
+		s.sub.ack(s, params)
+		return nil
+	}
+	params, d, err := s.sub.g.pass(context.Background(), s.c, s.sub.in, method, params)
+	if err != nil {
+		return err
+	}
+	o, err := mcp.ObjectOf(params)
+	if err != nil {
+		return upstream.ErrViolation
+	}
+	if s.sub.in.era == mcp.Modern {
+		o = mcp.WithMeta(o, strictjson.Object{{Name: mcp.MetaSubscriptionID, Raw: []byte(s.sub.in.msg.ID.Raw())}})
+	}
+	var body []byte
+	if len(o) > 0 {
+		body = o.Append(nil)
+	}
+	return s.sub.emit(func() error {
+		rel, err := s.c.Message(mcp.AppendNotification(nil, method, body), d)
+		if err != nil {
+			return err
+		}
+		return s.sub.out.send(rel)
+	})
+}
+
+// Ask implements upstream.Client; nobody is asked on a stream of changes.
+func (s *subscriber) Ask(context.Context, string, []byte) ([]byte, *mcp.Error, error) {
+	return nil, nil, upstream.ErrNotExpressible
+}
+
+// emit writes now, or after the acknowledgement.
+func (s *subscription) emit(f func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.acked {
+		if len(s.waiting) >= maxWaiting {
+			return upstream.ErrBusy
+		}
+		s.waiting = append(s.waiting, f)
+		return nil
+	}
+	return f()
+}
+
+// ack joins what one server honours; the last one sends it on.
+func (s *subscription) ack(from *subscriber, params []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if from.once {
+		return
+	}
+	from.once = true
+	if o, err := mcp.ObjectOf(params); err == nil {
+		raw, _ := o.Get("notifications")
+		s.join(from.server, raw)
+	}
+	if s.want--; s.want == 0 {
+		s.ackLocked()
+	}
+}
+
+// gone counts a server that ended before it acknowledged.
+func (s *subscription) gone(string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.acked {
+		return
+	}
+	if s.want--; s.want == 0 && len(s.honoured) > 0 {
+		s.ackLocked()
+	}
+}
+
+func (s *subscription) join(server string, raw []byte) {
+	o, err := mcp.ObjectOf(raw)
+	if err != nil {
+		return
+	}
+	for _, m := range o {
+		switch m.Name {
+		case "resourceSubscriptions", "taskIds":
+			elems, err := texts(m.Raw)
+			if err != nil {
+				continue
+			}
+			var list [][]byte
+			if old, ok := s.honoured.Get(m.Name); ok {
+				list, _ = strictjson.SplitArray(old)
+			}
+			for _, e := range elems {
+				list = append(list, strictjson.AppendString(nil, s.outside(m.Name, server, e)))
+			}
+			s.honoured = s.honoured.With(m.Name, appendArray(nil, list))
+		default:
+			s.honoured = s.honoured.With(m.Name, m.Raw)
+		}
+	}
+}
+
+func (s *subscription) outside(member, server, name string) string {
+	if member == "taskIds" {
+		sealed, err := s.g.sealTask(s.c, s.in, server, name)
+		if err != nil {
+			return ""
+		}
+		return sealed
+	}
+	if s.in.server == "" {
+		return join("uri", server, name)
+	}
+	return name
+}
+
+func (s *subscription) acknowledge() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ackLocked()
+}
+
+func (s *subscription) acknowledged() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.acked
+}
+
+func (s *subscription) ackLocked() {
+	if s.acked {
+		return
+	}
+	s.acked = true
+	if s.in.era == mcp.Modern {
+		o := strictjson.Object{
+			{Name: "_meta", Raw: strictjson.Object{{Name: mcp.MetaSubscriptionID, Raw: []byte(s.in.msg.ID.Raw())}}.Append(nil)},
+			{Name: "notifications", Raw: s.honoured.Append(nil)},
+		}
+		_ = s.out.send(s.c.Refusal(mcp.AppendNotification(nil, mcp.NotifySubscriptionAck, o.Append(nil))))
+	}
+	for _, f := range s.waiting {
+		_ = f()
+	}
+	s.waiting = nil
+}
+
+// changed forgets definitions that a server says have changed.
+func (g *Gateway) changed(server, method string) {
+	switch method {
+	case mcp.NotifyToolsChanged:
+		g.o.Catalog.Forget(server, catalog.Kind(mcp.MethodToolsList))
+	case mcp.NotifyPromptsChanged:
+		g.o.Catalog.Forget(server, catalog.Kind(mcp.MethodPromptsList))
+	}
+}
+
+// watch keeps the set of resources that a legacy session subscribed to.
+func (g *Gateway) watch(in *inbound) {
+	s := in.session
+	s.smu.Lock()
+	defer s.smu.Unlock()
+	if s.watched == nil {
+		s.watched = map[string]bool{}
+	}
+	if in.msg.Method == mcp.MethodResourcesUnsubscribe {
+		delete(s.watched, in.name)
+	} else if len(s.watched) < maxSubscribed {
+		s.watched[in.name] = true
+	}
+}
+
+// listenLegacy serves the GET stream of a legacy session: what its servers
+// tell outside of calls, or the rest of a stream that broke.
+func (g *Gateway) listenLegacy(ctx context.Context, c *call.Call, in *inbound, out *httpOut) {
+	s := in.session
+	w := out.stream()
+	if last := in.http.Header.Get(mcp.HeaderLastEventID); last != "" {
+		if st, seq, ok := s.find(last); ok {
+			c.Pass(call.Reply)
+			ctx, cancel := g.streamContext(ctx, c, nil)
+			defer cancel()
+			st.replay(ctx, seq, w)
+			if st.ended() {
+				s.dropStream(st)
+			}
+			return
+		}
+	}
+	ctx, cancel := g.streamContext(ctx, c, out)
+	defer cancel()
+	stop := context.AfterFunc(s.ctx, cancel)
+	defer stop()
+	c.Pass(call.Resolve)
+	c.Pass(call.Validate)
+	c.Pass(call.Authorize)
+	c.Pass(call.InspectRequest)
+	g.hear(ctx, c, in, out)
+	c.Pass(call.Reply)
+}
+
+// hear subscribes a legacy conversation to every change its servers tell.
+func (g *Gateway) hear(ctx context.Context, c *call.Call, in *inbound, out outbox) {
+	in.caller = g.caller(c, in)
+	filter := strictjson.Object{
+		{Name: "toolsListChanged", Raw: []byte("true")},
+		{Name: "promptsListChanged", Raw: []byte("true")},
+		{Name: "resourcesListChanged", Raw: []byte("true")},
+	}
+	in.params = strictjson.Object{{Name: "notifications", Raw: filter.Append(nil)}}
+	parts, _ := g.filters(ctx, c, in, filter)
+	sub := &subscription{g: g, c: c, in: in, out: out, acked: true}
+	var wg sync.WaitGroup
+	for _, p := range parts {
+		wg.Go(func() {
+			if err := g.listenTo(ctx, c, in, p, sub); err != nil && ctx.Err() == nil {
+				g.o.Logger.Debug("a stream of changes ended", "server", p.server, "err", err)
+			}
+		})
+	}
+	<-ctx.Done()
+	wg.Wait()
+}

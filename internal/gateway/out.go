@@ -1,0 +1,222 @@
+package gateway
+
+import (
+	"bytes"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/mcp"
+)
+
+// outbox writes to the client. It takes releases and nothing else.
+type outbox interface {
+	// send writes a message that comes before the answer.
+	send(rel call.Release) error
+	// finish writes the answer, or a refusal with its status; r is nil for an
+	// answer.
+	finish(status int, r *refusal, rel call.Release)
+	// accepted acknowledges a message that has no answer.
+	accepted()
+}
+
+var (
+	nosniff    = []string{"nosniff"}
+	noStore    = []string{"no-store"}
+	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
+	denyFrame  = []string{"DENY"}
+	noReferrer = []string{"no-referrer"}
+	sameOrigin = []string{"same-origin"}
+	jsonType   = []string{mcp.ContentJSON}
+	sseType    = []string{mcp.ContentEventStream}
+	noBuffer   = []string{"no"}
+)
+
+// httpOut answers one POST: as JSON when the answer is all there is, as an
+// event stream when something comes before it.
+type httpOut struct {
+	w       http.ResponseWriter
+	rc      *http.ResponseController
+	limits  Limits
+	id      call.ID
+	session *Session
+	// status of the answer, when it differs from 200.
+	newSession string
+	preferSSE  bool
+
+	mu   sync.Mutex
+	sse  *sseWriter
+	keep *stream
+	done bool
+}
+
+// open turns the response into an event stream. The caller holds mu.
+func (o *httpOut) open() {
+	if o.sse != nil {
+		return
+	}
+	h := o.w.Header()
+	h["Content-Type"] = sseType
+	h["X-Accel-Buffering"] = noBuffer
+	if o.newSession != "" {
+		h[mcp.HeaderSession] = []string{o.newSession}
+	}
+	o.w.WriteHeader(http.StatusOK)
+	o.sse = &sseWriter{w: o.w, rc: o.rc, timeout: o.limits.WriteTime, keepAlive: o.limits.KeepAlive}
+	if o.session != nil && resumable(o.session.version) {
+		o.keep = o.session.newStream()
+		_ = o.sse.prime(o.keep.eventID(0))
+	}
+}
+
+func (o *httpOut) send(rel call.Release) error {
+	body, err := rel.Take()
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.done {
+		return errDone
+	}
+	o.open()
+	return o.event(body)
+}
+
+func (o *httpOut) event(body []byte) error {
+	id := ""
+	if o.keep != nil {
+		id = o.keep.add(body)
+	}
+	err := o.sse.event(id, body)
+	if o.keep != nil {
+		return nil // kept: the client may come back for it
+	}
+	return err
+}
+
+func (o *httpOut) finish(status int, r *refusal, rel call.Release) {
+	body, err := rel.Take()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.done {
+		return
+	}
+	o.done = true
+	if err != nil {
+		status, body = http.StatusInternalServerError, nil
+	}
+	if o.preferSSE && r == nil {
+		o.open()
+	}
+	if o.sse != nil {
+		_ = o.event(body)
+		if o.keep != nil {
+			o.keep.finish()
+		}
+		return
+	}
+	h := o.w.Header()
+	h["Content-Type"] = jsonType
+	if r != nil && r.challenge != "" {
+		h.Set("WWW-Authenticate", r.challenge)
+	}
+	if r != nil && r.retry > 0 {
+		h.Set("Retry-After", strconv.Itoa(r.retry))
+	}
+	if o.newSession != "" && r == nil {
+		h[mcp.HeaderSession] = []string{o.newSession}
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	_ = o.rc.SetWriteDeadline(time.Now().Add(o.limits.WriteTime))
+	o.w.WriteHeader(status)
+	_, _ = o.w.Write(body)
+}
+
+func (o *httpOut) accepted() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.done {
+		o.done = true
+		o.w.WriteHeader(http.StatusAccepted)
+	}
+}
+
+// alive keeps a long call's connection open through intermediaries.
+func (o *httpOut) alive() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.done {
+		return
+	}
+	o.open()
+	_ = o.sse.comment()
+}
+
+// prefersStream reports that a client names the event stream before JSON.
+func prefersStream(r *http.Request) bool {
+	a := strings.Join(r.Header["Accept"], ",")
+	s, j := strings.Index(a, mcp.ContentEventStream), strings.Index(a, mcp.ContentJSON)
+	return s >= 0 && j >= 0 && s < j
+}
+
+// sseWriter writes server-sent events; each write has a deadline, so a reader
+// that stands still is cut off.
+type sseWriter struct {
+	w         http.ResponseWriter
+	rc        *http.ResponseController
+	timeout   time.Duration
+	keepAlive time.Duration
+	buf       []byte
+}
+
+func (s *sseWriter) event(id string, body []byte) error {
+	b := s.buf[:0]
+	if id != "" {
+		b = append(append(append(b, "id: "...), id...), '\n')
+	}
+	b = append(b, "event: message\ndata: "...)
+	// A JSON text may hold raw line breaks between tokens; SSE would cut there.
+	if bytes.IndexByte(body, '\n') >= 0 || bytes.IndexByte(body, '\r') >= 0 {
+		for _, c := range body {
+			if c != '\n' && c != '\r' {
+				b = append(b, c)
+			}
+		}
+	} else {
+		b = append(b, body...)
+	}
+	b = append(b, '\n', '\n')
+	s.buf = b
+	return s.flush(b)
+}
+
+func (s *sseWriter) prime(id string) error {
+	return s.flush([]byte("id: " + id + "\nretry: 1000\ndata: \n\n"))
+}
+
+func (s *sseWriter) comment() error { return s.flush([]byte(":\n\n")) }
+
+func (s *sseWriter) flush(b []byte) error {
+	_ = s.rc.SetWriteDeadline(time.Now().Add(s.timeout))
+	if _, err := s.w.Write(b); err != nil {
+		return err
+	}
+	return s.rc.Flush()
+}
+
+// stream opens the response as a stream at once.
+func (o *httpOut) stream() *sseWriter {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	h := o.w.Header()
+	h["Content-Type"] = sseType
+	h["X-Accel-Buffering"] = noBuffer
+	o.w.WriteHeader(200)
+	o.sse = &sseWriter{w: o.w, rc: o.rc, timeout: o.limits.WriteTime, keepAlive: o.limits.KeepAlive}
+	_ = o.sse.comment()
+	return o.sse
+}

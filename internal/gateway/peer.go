@@ -1,0 +1,157 @@
+package gateway
+
+import (
+	"context"
+	"strconv"
+	"sync"
+
+	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/mcp"
+)
+
+// peer is the state of one conversation that allows both sides to ask: a
+// legacy session or a stdio connection. It knows which request IDs are in use
+// and which questions wait for an answer.
+type peer struct {
+	mu       sync.Mutex
+	speaks   mcp.Era
+	inflight map[string]context.CancelCauseFunc
+	waiting  map[string]*pending
+	next     uint64
+}
+
+// pending is a question put to the client.
+type pending struct {
+	question
+	target call.Target
+	answer chan reply
+}
+
+type reply struct {
+	result []byte
+	err    *mcp.Error
+}
+
+const (
+	maxInflight = 4096
+	maxWaiting  = 256
+)
+
+// era returns the era that the conversation opened with, 0 before.
+func (p *peer) era() mcp.Era {
+	if p == nil {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.speaks
+}
+
+// opens fixes the era of the conversation.
+func (p *peer) opens(e mcp.Era) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.speaks = e
+}
+
+// begin claims a request ID until end is called. It fails when the ID is in
+// use.
+func (p *peer) begin(ctx context.Context, id mcp.ID) (_ context.Context, end func(), ok bool) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, used := p.inflight[id.Raw()]; used || len(p.inflight) >= maxInflight {
+		cancel(nil)
+		return nil, nil, false
+	}
+	if p.inflight == nil {
+		p.inflight = map[string]context.CancelCauseFunc{}
+	}
+	p.inflight[id.Raw()] = cancel
+	return ctx, func() {
+		p.mu.Lock()
+		delete(p.inflight, id.Raw())
+		p.mu.Unlock()
+		cancel(nil)
+	}, true
+}
+
+// cancel ends the request of an ID, if there is one.
+func (p *peer) cancel(rawID []byte) {
+	p.mu.Lock()
+	cancel := p.inflight[string(rawID)]
+	p.mu.Unlock()
+	if cancel != nil {
+		cancel(errCancelled)
+	}
+}
+
+// cancelAll ends every request.
+func (p *peer) cancelAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, cancel := range p.inflight {
+		cancel(errCancelled)
+	}
+}
+
+// ask registers a question and returns its ID.
+func (p *peer) ask(q question, t call.Target) (mcp.ID, *pending, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiting) >= maxWaiting {
+		return mcp.ID{}, nil, false
+	}
+	if p.waiting == nil {
+		p.waiting = map[string]*pending{}
+	}
+	p.next++
+	id := mcp.StringID("munjigi-" + strconv.FormatUint(p.next, 10))
+	w := &pending{question: q, target: t, answer: make(chan reply, 1)}
+	p.waiting[id.Raw()] = w
+	return id, w, true
+}
+
+// forget drops a question that nobody waits for any more.
+func (p *peer) forget(id mcp.ID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.waiting, id.Raw())
+}
+
+func (p *peer) find(id mcp.ID) *pending {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting[id.Raw()]
+}
+
+func (p *peer) waitsFor(id mcp.ID) bool { return !id.IsZero() && p.find(id) != nil }
+
+func (p *peer) asker(id mcp.ID) call.Target {
+	if w := p.find(id); w != nil {
+		return w.target
+	}
+	return call.Target{}
+}
+
+// fits checks an answer against its question.
+func (p *peer) fits(id mcp.ID, result []byte) string {
+	w := p.find(id)
+	if w == nil {
+		return "nobody asked for this answer"
+	}
+	return w.question.fits(result)
+}
+
+// deliver hands an answer to who waits for it; only the first is taken.
+func (p *peer) deliver(id mcp.ID, r reply) bool {
+	p.mu.Lock()
+	w := p.waiting[id.Raw()]
+	delete(p.waiting, id.Raw())
+	p.mu.Unlock()
+	if w == nil {
+		return false
+	}
+	w.answer <- r
+	return true
+}

@@ -1,0 +1,143 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/munjigi/munjigi/internal/base/strictjson"
+	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/guard"
+	"github.com/munjigi/munjigi/internal/mcp"
+	"github.com/munjigi/munjigi/internal/upstream"
+)
+
+// inbound is one message on its way through the pipeline. Stages fill it in
+// from left to right; no stage changes what an earlier one wrote.
+type inbound struct {
+	// Facts of the transport.
+	http    *http.Request // nil on stdio
+	path    string        // "/mcp" or "/mcp/{server}"
+	server  string        // the server of the path; empty on the merged path
+	peer    *peer         // the legacy session or stdio connection; may be nil
+	session *Session      // nil for modern clients
+	read    func() ([]byte, *refusal)
+	// Decoded.
+	msg    mcp.Message
+	params strictjson.Object
+	meta   mcp.Meta
+	era    mcp.Era
+	route  mcp.Route
+	// Resolved.
+	name   string // the target as the client knows it
+	def    *definition
+	resume *upstream.Resume
+	asked  *asked
+	caller upstream.Caller
+	// volunteered answers nobody asked for yet; spent marks a used state.
+	volunteered strictjson.Object
+	spent       bool
+}
+
+// serve is the whole of what happens to one message. The recorder wraps it;
+// a panic anywhere is a deny.
+func (g *Gateway) serve(ctx context.Context, c *call.Call, in *inbound, out outbox) {
+	defer g.outcome(ctx, c, in, out)
+	release, ref := g.judge(ctx, c, in)
+	defer release()
+	if ref == nil {
+		ref = g.forward(ctx, c, in, out)
+	}
+	if ref != nil {
+		g.refuse(c, in, out, ref)
+	}
+}
+
+// judge takes a message from its first byte to the point where it may be
+// sent. The order is the order of the design and is not configurable.
+func (g *Gateway) judge(ctx context.Context, c *call.Call, in *inbound) (release func(), ref *refusal) {
+	release = func() {}
+	if ref = g.accept(c, in); ref != nil {
+		return release, ref
+	}
+	if ref = g.authenticate(ctx, c, in); ref != nil {
+		return release, ref
+	}
+	if release, ref = g.admit(c, in); ref != nil {
+		return release, ref
+	}
+	if ref = g.decode(c, in); ref != nil {
+		return release, ref
+	}
+	if ref = g.resolve(ctx, c, in); ref != nil {
+		return release, ref
+	}
+	if ref = g.validate(ctx, c, in); ref != nil {
+		return release, ref
+	}
+	if ref = g.authorize(ctx, c, in); ref != nil {
+		return release, ref
+	}
+	return release, g.inspectRequest(ctx, c, in)
+}
+
+// forward sends what was judged and writes what comes back.
+func (g *Gateway) forward(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
+	if ref := g.intent(ctx, c, in); ref != nil {
+		return ref
+	}
+	switch in.msg.Kind {
+	case mcp.Request:
+		return g.request(ctx, c, in, out)
+	case mcp.Notification:
+		return g.notification(ctx, c, in, out)
+	case mcp.Result, mcp.ErrorReply:
+		return g.clientAnswer(ctx, c, in, out)
+	}
+	return deny(c, call.Decode, call.ReasonMalformed, "no kind")
+}
+
+// inspectRequest lets the guards look at what a model wrote: arguments,
+// answers to elicitation and sampling.
+func (g *Gateway) inspectRequest(ctx context.Context, c *call.Call, in *inbound) *refusal {
+	raw := in.msg.Params
+	if in.msg.Kind == mcp.Result {
+		raw = in.msg.Result
+	}
+	if in.msg.Kind == mcp.ErrorReply {
+		raw = in.msg.Error
+	}
+	if raw == nil {
+		c.Pass(call.InspectRequest)
+		return nil
+	}
+	d, rewritten := g.o.Guards.Inspect(ctx, guard.Arguments, call.InspectRequest,
+		guard.Subject{Principal: c.Principal, Target: c.Target, Raw: raw})
+	if !c.Decide(d) {
+		return refuseDecision(d)
+	}
+	if in.msg.Kind == mcp.Request && &rewritten[0] != &raw[0] {
+		// A rewrite is judged like what came from the wire.
+		in.msg.Params = rewritten
+		var err error
+		if in.params, err = strictjson.SplitObject(rewritten); err != nil {
+			return deny(c, call.InspectRequest, call.ReasonInternal, "rewrite is not an object")
+		}
+		if ref := g.validate(ctx, c, in); ref != nil {
+			return ref
+		}
+		return g.authorize(ctx, c, in)
+	}
+	return nil
+}
+
+// deadline gives the call its last moment.
+func (g *Gateway) deadline(ctx context.Context, c *call.Call) (context.Context, context.CancelFunc) {
+	c.Deadline = c.Started.Add(g.o.Limits.CallTime)
+	if exp := c.Principal.Identity().Expires; exp != 0 {
+		if t := time.Unix(exp, 0); t.Before(c.Deadline) {
+			c.Deadline = t
+		}
+	}
+	return context.WithDeadline(ctx, c.Deadline)
+}

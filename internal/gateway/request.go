@@ -1,0 +1,447 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/munjigi/munjigi/internal/base/strictjson"
+	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/guard"
+	"github.com/munjigi/munjigi/internal/mcp"
+	"github.com/munjigi/munjigi/internal/upstream"
+)
+
+var (
+	errCancelled = errors.New("the client cancelled the request")
+	errDone      = errors.New("the answer was written already")
+	errHeld      = errors.New("a message was held by a check")
+)
+
+// request sends a request to where it is answered and writes the answer.
+func (g *Gateway) request(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
+	if in.peer != nil && in.peer.era() != 0 {
+		cctx, end, ok := in.peer.begin(ctx, in.msg.ID)
+		if !ok {
+			return deny(c, call.Clear, call.ReasonReusedID, "").say("this request ID is in use")
+		}
+		defer end()
+		ctx = cctx
+	}
+	if in.session != nil {
+		// The session's end ends its calls.
+		stop := context.AfterFunc(in.session.ctx, func() { in.peer.cancel([]byte(in.msg.ID.Raw())) })
+		defer stop()
+	}
+	if in.msg.Method == mcp.MethodListen {
+		return g.listen(ctx, c, in, out)
+	}
+	ctx, cancel := g.deadline(ctx, c)
+	defer cancel()
+	if h, ok := out.(*httpOut); ok {
+		h.preferSSE = prefersStream(in.http)
+		alive := time.AfterFunc(g.o.Limits.KeepAlive, h.alive)
+		defer alive.Stop()
+	}
+	switch in.msg.Method {
+	case mcp.MethodInitialize:
+		return g.initialize(ctx, c, in, out)
+	case mcp.MethodPing:
+		return g.answer(ctx, c, in, out, mcp.EmptyObject())
+	case mcp.MethodSetLevel:
+		l, _ := mcp.Text(in.params, "level", 32)
+		in.session.setLevel(l)
+		return g.answer(ctx, c, in, out, mcp.EmptyObject())
+	case mcp.MethodDiscover:
+		return g.discover(ctx, c, in, out)
+	case mcp.MethodResourcesSubscribe, mcp.MethodResourcesUnsubscribe:
+		g.watch(in)
+	}
+	if in.route.List != "" {
+		return g.list(ctx, c, in, out)
+	}
+	return g.callServer(ctx, c, in, out)
+}
+
+// callServer is the road of every request that one server answers.
+func (g *Gateway) callServer(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
+	cl, err := c.Clear(paramsOf(in), g.o.Generations)
+	if err != nil {
+		return serverRefusal(ctx, c, err)
+	}
+	a, err := g.send(ctx, c, in, out, cl)
+	if err != nil {
+		return serverRefusal(ctx, c, err)
+	}
+	if a.Kind == mcp.ResultInputRequired && len(in.volunteered) > 0 {
+		if again, ok := g.volunteer(in, a); ok {
+			if a, err = g.again(ctx, c, in, out, again); err != nil {
+				return serverRefusal(ctx, c, err)
+			}
+		}
+	}
+	c.Pass(call.Send)
+	return g.deliver(ctx, c, in, out, a)
+}
+
+func paramsOf(in *inbound) []byte {
+	if in.msg.Params == nil {
+		return mcp.EmptyObject()
+	}
+	return in.msg.Params
+}
+
+func (g *Gateway) send(ctx context.Context, c *call.Call, in *inbound, out outbox, cl *call.Clearance) (upstream.Answer, error) {
+	s := g.o.Servers[c.Target.Server]
+	if s == nil {
+		return upstream.Answer{}, upstream.ErrDown
+	}
+	return s.Call(ctx, cl, in.caller, &client{g: g, c: c, in: in, out: out, cl: cl})
+}
+
+// volunteer matches answers that a client sent unasked with what the server
+// now asks: they go on only when they answer every question and fit it.
+func (g *Gateway) volunteer(in *inbound, a upstream.Answer) (*upstream.Resume, bool) {
+	reqs, err := strictjson.SplitObject(a.Requests)
+	if err != nil || a.Suspended || len(reqs) == 0 {
+		return nil, false
+	}
+	kept := strictjson.Object{}
+	for _, r := range reqs {
+		o, err := strictjson.SplitObject(r.Raw)
+		if err != nil {
+			return nil, false
+		}
+		method, _ := mcp.Text(o, "method", 64)
+		params, _ := o.Get("params")
+		answer, ok := in.volunteered.Get(r.Name)
+		if !ok || readQuestion(method, params).fits(answer) != "" {
+			return nil, false
+		}
+		kept = append(kept, strictjson.Member{Name: r.Name, Raw: answer})
+	}
+	return &upstream.Resume{State: a.State, Responses: kept.Append(nil)}, true
+}
+
+// again sends a request a second time with answers, judged anew.
+func (g *Gateway) again(ctx context.Context, c *call.Call, in *inbound, out outbox, r *upstream.Resume) (upstream.Answer, error) {
+	f := c.Fork(c.Target)
+	f.Pass(call.Resolve)
+	f.Pass(call.Validate)
+	if ref := g.authorize(ctx, f, in); ref != nil {
+		return upstream.Answer{}, call.ErrNotCleared
+	}
+	if ref := g.inspectRequest(ctx, f, in); ref != nil {
+		return upstream.Answer{}, call.ErrNotCleared
+	}
+	cl, err := f.Clear(paramsOf(in), g.o.Generations)
+	if err != nil {
+		return upstream.Answer{}, err
+	}
+	in.caller.Resume = r
+	return g.send(ctx, c, in, out, cl)
+}
+
+// deliver inspects an answer, gives it the shape of the client's era and
+// writes it.
+func (g *Gateway) deliver(ctx context.Context, c *call.Call, in *inbound, out outbox, a upstream.Answer) *refusal {
+	if a.Error != nil {
+		return g.deliverError(ctx, c, in, out, a.Error)
+	}
+	result, err := strictjson.SplitObject(a.Result)
+	if err != nil && a.Kind != mcp.ResultInputRequired {
+		return serverRefusal(ctx, c, upstream.ErrViolation)
+	}
+	if a.Kind == mcp.ResultInputRequired {
+		if result, err = g.inputRequired(c, in, result, a); err != nil {
+			return serverRefusal(ctx, c, err)
+		}
+	}
+	result = g.rename(c, in, result)
+	if a.Kind == mcp.ResultTask || in.route.Name == "taskId" || mentionsTask(a.Result) {
+		result = g.renameTasks(c, in, result)
+	}
+	result = g.shape(ctx, c, in, result, a)
+	return g.answer(ctx, c, in, out, result.Append(nil))
+}
+
+// inputRequired seals what the client has to carry.
+func (g *Gateway) inputRequired(c *call.Call, in *inbound, rest strictjson.Object, a upstream.Answer) (strictjson.Object, error) {
+	if in.era != mcp.Modern || !in.route.Inputs {
+		return nil, upstream.ErrViolation
+	}
+	var reqs strictjson.Object
+	if a.Requests != nil {
+		var err error
+		if reqs, err = strictjson.SplitObject(a.Requests); err != nil || len(reqs) > maxResponses {
+			return nil, upstream.ErrViolation
+		}
+	}
+	for i, r := range reqs {
+		o, err := strictjson.SplitObject(r.Raw)
+		if err != nil {
+			return nil, upstream.ErrViolation
+		}
+		method, _ := mcp.Text(o, "method", 64)
+		params, _ := o.Get("params")
+		if !in.caller.Capabilities.Allows(method, params) {
+			return nil, errors.Join(upstream.ErrViolation, errors.New("the server asked for what the client did not declare"))
+		}
+		if in.server == "" {
+			reqs[i].Raw = o.With("params", g.attribute(c.Target.Server, method, params)).Append(nil)
+		}
+	}
+	sealed, err := g.sealState(c, in, reqs, a.State)
+	if err != nil {
+		return nil, err
+	}
+	out := rest.Without("resultType", "inputRequests", "requestState", "ttlMs", "cacheScope")
+	out = append(strictjson.Object{{Name: "resultType", Raw: []byte(`"input_required"`)}}, out...)
+	if reqs != nil {
+		out = append(out, strictjson.Member{Name: "inputRequests", Raw: reqs.Append(nil)})
+	}
+	return append(out, strictjson.Member{Name: "requestState", Raw: strictjson.AppendString(nil, sealed)}), nil
+}
+
+// attribute says in a merged elicitation which server asks, and keeps one
+// server's sampling from seeing another's context.
+func (g *Gateway) attribute(server, method string, params []byte) []byte {
+	o, err := mcp.ObjectOf(params)
+	if err != nil {
+		return params
+	}
+	switch method {
+	case mcp.MethodElicit:
+		if m, ok := mcp.Text(o, "message", 1<<20); ok {
+			o = o.With("message", strictjson.AppendString(nil, "["+server+"] "+m))
+		}
+	case mcp.MethodSampling:
+		if _, ok := o.Get("includeContext"); ok {
+			o = o.With("includeContext", []byte(`"none"`))
+		}
+	}
+	if o == nil {
+		return mcp.EmptyObject()
+	}
+	return o.Append(nil)
+}
+
+// shape gives a result the members of the client's era.
+func (g *Gateway) shape(ctx context.Context, c *call.Call, in *inbound, r strictjson.Object, a upstream.Answer) strictjson.Object {
+	if in.era == mcp.Legacy {
+		if a.Era == mcp.Modern {
+			r = r.Without("resultType", "ttlMs", "cacheScope")
+		}
+		return r
+	}
+	if _, ok := r.Get("resultType"); !ok {
+		r = append(strictjson.Object{{Name: "resultType", Raw: []byte(`"complete"`)}}, r...)
+	}
+	if in.route.Cacheable && a.Kind != mcp.ResultInputRequired {
+		r = hints(r, in.asked != nil)
+	}
+	if a.Era == mcp.Legacy {
+		if d, err := g.o.Servers[c.Target.Server].Describe(ctx, in.caller); err == nil && d.ServerInfo != nil {
+			r = mcp.WithMeta(r, strictjson.Object{{Name: mcp.MetaServerInfo, Raw: d.ServerInfo}})
+		}
+	}
+	return r
+}
+
+// hints makes every cacheable result private with a bounded lifetime: what we
+// serve depends on the caller. Nothing that came of inputs is to be cached.
+func hints(r strictjson.Object, inputs bool) strictjson.Object {
+	ttl := ttlOf(r).Milliseconds()
+	if inputs {
+		ttl = 0
+	}
+	return r.With("ttlMs", appendInt(nil, ttl)).With("cacheScope", []byte(`"private"`))
+}
+
+// answer inspects a result and releases it to the client.
+func (g *Gateway) answer(ctx context.Context, c *call.Call, in *inbound, out outbox, result []byte) *refusal {
+	d, seen := g.o.Guards.Inspect(ctx, guard.Result, call.InspectResult, guard.Subject{Principal: c.Principal, Target: c.Target, Raw: result})
+	if !c.Decide(d) {
+		return refuseDecision(d)
+	}
+	rel, err := c.Release(mcp.AppendResult(make([]byte, 0, len(seen)+64), in.msg.ID, seen))
+	if err != nil {
+		return deny(c, call.Releasing, call.ReasonNotCleared, err.Error())
+	}
+	c.Pass(call.Releasing)
+	out.finish(http.StatusOK, nil, rel)
+	c.Pass(call.Reply)
+	return nil
+}
+
+// deliverError inspects and writes an error that a server answered.
+func (g *Gateway) deliverError(ctx context.Context, c *call.Call, in *inbound, out outbox, e *mcp.Error) *refusal {
+	if in.era == mcp.Modern {
+		switch e.Code {
+		case mcp.CodeResourceNotFound:
+			e = &mcp.Error{Code: mcp.CodeInvalidParams, Message: e.Message, Data: e.Data}
+		case mcp.CodeURLElicitation:
+			e = &mcp.Error{Code: mcp.CodeInternal, Message: e.Message}
+		}
+	}
+	if in.server == "" && in.route.Name == "uri" {
+		e = g.renameError(c, e)
+	}
+	d, seen := g.o.Guards.Inspect(ctx, guard.Result, call.InspectResult, guard.Subject{Principal: c.Principal, Target: c.Target, Raw: e.Append(nil)})
+	if !c.Decide(d) {
+		return refuseDecision(d)
+	}
+	body := append(append([]byte(`{"jsonrpc":"2.0","id":`), in.msg.ID.Raw()...), `,"error":`...)
+	body = append(append(body, seen...), '}')
+	rel, err := c.Release(body)
+	if err != nil {
+		return deny(c, call.Releasing, call.ReasonNotCleared, err.Error())
+	}
+	c.Decide(call.Decision{Effect: call.Allow, Stage: call.Releasing, Reason: call.ReasonServerError})
+	status := http.StatusOK
+	if in.era == mcp.Modern {
+		switch e.Code {
+		case mcp.CodeMethodNotFound:
+			status = http.StatusNotFound
+		case mcp.CodeHeaderMismatch, mcp.CodeMissingCapability, mcp.CodeUnsupportedVersion:
+			status = http.StatusBadRequest
+		}
+	}
+	out.finish(status, nil, rel)
+	return nil
+}
+
+// notification takes a client's notification.
+func (g *Gateway) notification(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
+	switch in.msg.Method {
+	case mcp.NotifyCancelled:
+		if id, ok := in.params.Get("requestId"); ok && in.peer != nil {
+			in.peer.cancel(id)
+		}
+	case mcp.NotifyRootsChanged:
+		if in.session != nil && in.server != "" {
+			cl, err := c.Clear(paramsOf(in), g.o.Generations)
+			if err != nil {
+				return serverRefusal(ctx, c, err)
+			}
+			in.caller = g.caller(c, in)
+			if err := g.o.Servers[in.server].Notify(ctx, cl, in.caller); err != nil {
+				g.o.Logger.Debug("a notification was not taken", "server", in.server, "err", err)
+			}
+		}
+	}
+	c.Pass(call.Reply)
+	out.accepted()
+	return nil
+}
+
+// clientAnswer hands a client's answer to the server that asked.
+func (g *Gateway) clientAnswer(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
+	r := reply{result: in.msg.Result}
+	payload := in.msg.Result
+	if in.msg.Kind == mcp.ErrorReply {
+		e, err := mcp.ParseError(in.msg.Error)
+		if err != nil {
+			return deny(c, call.Validate, call.ReasonInvalidParams, err.Error())
+		}
+		r, payload = reply{err: e}, in.msg.Error
+	}
+	cl, err := c.Clear(payload, g.o.Generations)
+	if err == nil {
+		_, err = cl.Spend()
+	}
+	if err != nil {
+		return serverRefusal(ctx, c, err)
+	}
+	if !in.peer.deliver(in.msg.ID, r) {
+		return deny(c, call.Send, call.ReasonUnaskedAnswer, "answered twice").say("nobody asked for this answer")
+	}
+	c.Pass(call.Reply)
+	out.accepted()
+	return nil
+}
+
+// client is the caller's side of one call, as a server may address it.
+type client struct {
+	g   *Gateway
+	c   *call.Call
+	in  *inbound
+	out outbox
+	cl  *call.Clearance
+}
+
+// Notify implements upstream.Client.
+func (k *client) Notify(method string, params []byte) error {
+	if !k.cl.Current() {
+		return call.ErrStale
+	}
+	params, d, err := k.g.pass(context.Background(), k.c, k.in, method, params)
+	if err != nil {
+		return err
+	}
+	rel, err := k.c.Message(mcp.AppendNotification(nil, method, params), d)
+	if err != nil {
+		return err
+	}
+	return k.out.send(rel)
+}
+
+// pass inspects one message of a stream and renames what it names.
+func (g *Gateway) pass(ctx context.Context, c *call.Call, in *inbound, method string, params []byte) ([]byte, call.Decision, error) {
+	if params == nil {
+		return nil, call.Decision{Effect: call.Allow, Stage: call.InspectResult, Reason: call.ReasonOK}, nil
+	}
+	if in.server == "" || mentionsTask(params) {
+		o, err := strictjson.SplitObject(params)
+		if err != nil {
+			return nil, call.Decision{}, upstream.ErrViolation
+		}
+		o = g.renameTasks(c, in, o)
+		if in.server == "" && method == mcp.NotifyResourceUpdated {
+			o = renameMember(o, "uri", c.Target.Server)
+		}
+		params = o.Append(nil)
+	}
+	d, seen := g.o.Guards.Inspect(ctx, guard.Stream, call.InspectResult,
+		guard.Subject{Principal: c.Principal, Target: call.Target{Server: c.Target.Server, Method: method}, Raw: params})
+	if !d.Effect.Passes() {
+		return nil, d, errHeld
+	}
+	return seen, d, nil
+}
+
+// Ask implements upstream.Client.
+func (k *client) Ask(ctx context.Context, method string, params []byte) ([]byte, *mcp.Error, error) {
+	if k.in.era != mcp.Legacy || k.in.peer == nil {
+		return nil, nil, upstream.ErrNotExpressible
+	}
+	if !k.cl.Current() {
+		return nil, nil, call.ErrStale
+	}
+	if k.in.server == "" {
+		params = k.g.attribute(k.c.Target.Server, method, params)
+	}
+	params, d, err := k.g.pass(ctx, k.c, k.in, method, params)
+	if err != nil {
+		return nil, nil, err
+	}
+	id, wait, ok := k.in.peer.ask(readQuestion(method, params), call.Target{Server: k.c.Target.Server, Method: method})
+	if !ok {
+		return nil, nil, upstream.ErrBusy
+	}
+	defer k.in.peer.forget(id)
+	rel, err := k.c.Message(mcp.AppendRequest(nil, id, method, params), d)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := k.out.send(rel); err != nil {
+		return nil, nil, err
+	}
+	select {
+	case r := <-wait.answer:
+		return r.result, r.err, nil
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
+	}
+}

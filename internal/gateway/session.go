@@ -1,0 +1,196 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/munjigi/munjigi/internal/audit"
+	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/mcp"
+)
+
+// Session is one legacy session of a downstream client. A session never
+// authenticates: each request brings its own proof, and the session only
+// answers to the principal that opened it.
+type Session struct {
+	peer
+	id, digest string
+	key        string // issuer and subject, then the session
+	path       string
+	principal  call.Principal
+	version    mcp.Version
+	// capabilities and clientInfo are what initialize declared.
+	capabilities mcp.Capabilities
+	clientInfo   []byte
+	created      time.Time
+	used         atomic.Int64 // Unix nanoseconds
+	ctx          context.Context
+	end          context.CancelFunc
+
+	smu     sync.Mutex
+	logs    string
+	streams map[string]*stream
+	watched map[string]bool
+	get     *stream
+}
+
+// ID returns the value of Mcp-Session-Id.
+func (s *Session) ID() string { return s.id }
+
+func (s *Session) level() string {
+	s.smu.Lock()
+	defer s.smu.Unlock()
+	return s.logs
+}
+
+func (s *Session) setLevel(l string) {
+	s.smu.Lock()
+	defer s.smu.Unlock()
+	s.logs = l
+}
+
+// Sessions holds the legacy sessions. It outlives a reload. Use NewSessions.
+type Sessions struct {
+	mu     sync.RWMutex
+	byID   map[string]*Session
+	owned  map[string]int
+	limits Limits
+	ended  func(*Session)
+}
+
+// NewSessions returns an empty table. ended is told of every session that
+// ends, by whatever cause.
+func NewSessions(l Limits, ended func(key string)) *Sessions {
+	return &Sessions{byID: map[string]*Session{}, owned: map[string]int{}, limits: l, ended: func(s *Session) {
+		if ended != nil {
+			ended(s.key)
+		}
+	}}
+}
+
+// open makes a session with 128 bits and more of randomness in its ID.
+func (t *Sessions) open(p call.Principal, path string) (*Session, bool) {
+	id := rand.Text() // 130 bits, base32
+	s := &Session{id: id, digest: audit.ShortDigest(id), key: p.Key() + ":" + id, path: path, principal: p, created: time.Now()}
+	s.speaks = mcp.Legacy
+	s.used.Store(s.created.UnixNano())
+	s.ctx, s.end = context.WithCancel(context.Background())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.byID) >= t.limits.Sessions || t.owned[p.Key()] >= t.limits.PrincipalOwn {
+		s.end()
+		return nil, false
+	}
+	t.byID[id] = s
+	t.owned[p.Key()]++
+	return s, true
+}
+
+// find returns the session of an ID for a principal and path. foreign reports
+// that it is somebody else's; the caller of find must answer both alike.
+func (t *Sessions) find(id string, p call.Principal, path string) (s *Session, foreign bool) {
+	t.mu.RLock()
+	s = t.byID[id]
+	t.mu.RUnlock()
+	if s == nil {
+		return nil, false
+	}
+	if s.principal.Key() != p.Key() {
+		return nil, true
+	}
+	if s.path != path || t.stale(s, time.Now()) {
+		return nil, false
+	}
+	s.used.Store(time.Now().UnixNano())
+	return s, false
+}
+
+func (t *Sessions) stale(s *Session, now time.Time) bool {
+	return now.Sub(time.Unix(0, s.used.Load())) > t.limits.SessionIdle || now.Sub(s.created) > t.limits.SessionLife
+}
+
+// close ends a session; nothing of it stays behind.
+func (t *Sessions) close(s *Session) {
+	t.mu.Lock()
+	if t.byID[s.id] != s {
+		t.mu.Unlock()
+		return
+	}
+	delete(t.byID, s.id)
+	if t.owned[s.principal.Key()]--; t.owned[s.principal.Key()] <= 0 {
+		delete(t.owned, s.principal.Key())
+	}
+	t.mu.Unlock()
+	s.end()
+	s.cancelAll()
+	t.ended(s)
+}
+
+// SessionInfo is one row of `munjigi sessions list`.
+type SessionInfo struct {
+	Digest    string    `json:"id"`
+	Principal string    `json:"principal"`
+	Path      string    `json:"path"`
+	Version   string    `json:"version"`
+	Created   time.Time `json:"created"`
+	Used      time.Time `json:"used"`
+}
+
+// List returns the sessions without their IDs.
+func (t *Sessions) List() []SessionInfo {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	out := make([]SessionInfo, 0, len(t.byID))
+	for _, s := range t.byID {
+		out = append(out, SessionInfo{Digest: s.digest, Principal: s.principal.String(), Path: s.path,
+			Version: string(s.version), Created: s.created, Used: time.Unix(0, s.used.Load())})
+	}
+	return out
+}
+
+// End ends the sessions whose digest starts with prefix and returns how many.
+func (t *Sessions) End(prefix string) int {
+	if len(prefix) < 8 {
+		return 0
+	}
+	t.mu.RLock()
+	var hit []*Session
+	for _, s := range t.byID {
+		if strings.HasPrefix(s.digest, prefix) {
+			hit = append(hit, s)
+		}
+	}
+	t.mu.RUnlock()
+	for _, s := range hit {
+		t.close(s)
+	}
+	return len(hit)
+}
+
+// Sweep ends stale sessions until ctx ends.
+func (t *Sessions) Sweep(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			t.mu.RLock()
+			var old []*Session
+			for _, s := range t.byID {
+				if t.stale(s, now) {
+					old = append(old, s)
+				}
+			}
+			t.mu.RUnlock()
+			for _, s := range old {
+				t.close(s)
+			}
+		}
+	}
+}
