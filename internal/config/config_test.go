@@ -13,8 +13,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/munjigi/munjigi/internal/base/secret"
 	"github.com/munjigi/munjigi/internal/config"
 )
+
+func ref(text string) secret.Ref {
+	r, err := secret.ParseRef(text)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
 
 const whole = `
 listen: "[::1]:9000"
@@ -42,7 +51,7 @@ servers:
     timeout: 90s
     deadline: 20m
   files:
-    command: [npx, -y, "@modelcontextprotocol/server-filesystem@2025.1.1", 8080, { prefix: --key=, secret: sealed:files.key }]
+    command: [npx, -y, "@modelcontextprotocol/server-filesystem@2025.1.1", 8080, { prefix: --key=, secret: sealed:files-key }]
     env: { LOG_LEVEL: info, TOKEN: { secret: env:FILES_TOKEN }, PORT: 8080, EMPTY: "", DEBUG: true }
     cwd: work
     insecure_unsandboxed: true
@@ -82,10 +91,10 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Servers: []config.Server{
 			server("files", func(s *config.Server) {
 				s.Command = []config.Value{{Text: "npx"}, {Text: "-y"}, {Text: "@modelcontextprotocol/server-filesystem@2025.1.1"}, {Text: "8080"},
-					{Text: "--key=", Secret: config.Ref{Scheme: "sealed", Name: "files.key"}}}
+					{Text: "--key=", Secret: ref("sealed:files-key")}}
 				s.Env = []config.EnvVar{
 					{Name: "LOG_LEVEL", Value: config.Value{Text: "info"}},
-					{Name: "TOKEN", Value: config.Value{Secret: config.Ref{Scheme: "env", Name: "FILES_TOKEN"}}},
+					{Name: "TOKEN", Value: config.Value{Secret: ref("env:FILES_TOKEN")}},
 					{Name: "PORT", Value: config.Value{Text: "8080"}},
 					{Name: "EMPTY"},
 					{Name: "DEBUG", Value: config.Value{Text: "true"}},
@@ -98,8 +107,8 @@ func TestEveryKeyIsRead(t *testing.T) {
 				s.URL = config.Value{Text: "https://mcp.example.net/mcp?x=1"}
 				s.Era, s.Shared, s.Audience = config.EraModern, true, []string{"api://1f0c"}
 				s.Credential = config.Credential{Type: config.CredentialStatic, Headers: []config.CredentialHeader{
-					{Name: "Authorization", Value: config.Value{Text: "Bearer ", Secret: config.Ref{Scheme: "env", Name: "GITHUB_TOKEN"}}},
-					{Name: "X-Second", Value: config.Value{Secret: config.Ref{Scheme: "file", Name: filepath.Join(dir, "second.key")}}},
+					{Name: "Authorization", Value: config.Value{Text: "Bearer ", Secret: ref("env:GITHUB_TOKEN")}},
+					{Name: "X-Second", Value: config.Value{Secret: ref("file:" + filepath.Join(dir, "second.key"))}},
 				}}
 				s.Durability = config.DurabilityStrict
 				s.Timeout, s.Deadline = 90*time.Second, 20*time.Minute
@@ -109,7 +118,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 				s.Command, s.Enabled, s.Era = []config.Value{{Text: "x"}}, false, config.EraLegacy
 			}),
 			server("secret-url", func(s *config.Server) {
-				s.URL = config.Value{Text: "https://mcp.example.com/api/", Secret: config.Ref{Scheme: "env", Name: "PATH_OF_IT"}}
+				s.URL = config.Value{Text: "https://mcp.example.com/api/", Secret: ref("env:PATH_OF_IT")}
 			}),
 		},
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/tools/txtar"
 
+	"github.com/munjigi/munjigi/internal/base/secret"
 	"github.com/munjigi/munjigi/internal/config"
 )
 
@@ -102,4 +103,5 @@ var plain = cmp.Options{
 	cmpopts.IgnoreUnexported(config.Config{}),
 	cmpopts.IgnoreFields(config.Config{}, "Digest"),
 	cmpopts.EquateEmpty(),
+	cmp.Comparer(func(a, b secret.Ref) bool { return a == b }),
 }

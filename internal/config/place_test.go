@@ -214,3 +214,19 @@ func TestListenBeyondLoopback(t *testing.T) {
 		}
 	}
 }
+
+// TestSomebodyElsesFile is about a file whose owner is another user.
+func TestSomebodyElsesFile(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	path := filepath.Join(t.TempDir(), "m.yaml")
+	write(t, path, "servers: { a: { url: https://a.example } }\n", 0o600)
+	if err := os.Chown(path, 12345, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (config.Build{Getenv: home}).Load(path); err == nil || !strings.Contains(err.Error(), "belongs to user 12345") {
+		t.Errorf("%v", err)
+	}
+}
