@@ -11,8 +11,8 @@ import (
 // checkState holds that a package has no variable that could change. What may
 // stand at package level:
 //
-//   - an error value: errors.New, fmt.Errorf, or a literal of a variable whose
-//     name begins with err or Err;
+//   - an error value: errors.New, fmt.Errorf, or what a literal or a
+//     constructor gives to a variable whose name begins with err or Err;
 //   - what the standard library makes once and never changes: a compiled
 //     expression, a parsed address, a replacer;
 //   - an embedded file;
@@ -55,7 +55,7 @@ func (p pkg) mutable(g *ast.GenDecl, v *ast.ValueSpec, i int) string {
 	isError := strings.HasPrefix(strings.ToLower(name), "err")
 	switch x := v.Values[i].(type) {
 	case *ast.CallExpr:
-		if fixed(x) {
+		if fixed(x) || isError {
 			break
 		}
 		if _, conversion := x.Fun.(*ast.ArrayType); conversion {

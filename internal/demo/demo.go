@@ -75,10 +75,7 @@ const (
 // Describe implements upstream.Server. It answers in the era of the caller
 // and in the caller's revision where it is one of ours.
 func (s *Server) Describe(_ context.Context, from upstream.Caller) (upstream.Description, error) {
-	info := strictjson.Object{}.
-		With("name", quote("munjigi-demo")).
-		With("title", quote("Munjigi demo")).
-		With("version", quote(s.o.Version)).Append(nil)
+	info := s.info()
 	d := upstream.Description{
 		Era: from.Era, Version: from.Version, Capabilities: []byte(capabilities), ServerInfo: info, Instructions: quote(instructions),
 	}
@@ -88,6 +85,7 @@ func (s *Server) Describe(_ context.Context, from upstream.Caller) (upstream.Des
 			d.Version = mcp.LatestModern
 		}
 		d.Raw = strictjson.Object{}.
+			With("resultType", quote(mcp.ResultComplete)).
 			With("supportedVersions", append(append([]byte{'['}, quote(string(d.Version))...), ']')).
 			With("capabilities", d.Capabilities).
 			With("instructions", d.Instructions).
@@ -105,6 +103,14 @@ func (s *Server) Describe(_ context.Context, from upstream.Caller) (upstream.Des
 		return upstream.Description{}, errEra
 	}
 	return d, nil
+}
+
+// info is the server's own name and version, for the protocol.
+func (s *Server) info() []byte {
+	return strictjson.Object{}.
+		With("name", quote("munjigi-demo")).
+		With("title", quote("Munjigi demo")).
+		With("version", quote(s.o.Version)).Append(nil)
 }
 
 var errEra = errors.New("demo: the caller has no era: set Caller.Era")
@@ -168,11 +174,17 @@ func (s *Server) Notify(_ context.Context, cl *call.Clearance, _ upstream.Caller
 	return err
 }
 
-// Listen implements upstream.Server: nothing here ever changes, so it waits
-// until the client has had enough.
-func (s *Server) Listen(ctx context.Context, cl *call.Clearance, _ upstream.Caller, _ upstream.Client) error {
+// Listen implements upstream.Server: nothing here ever changes, so it honours
+// no part of the filter, says so to a modern client, and waits until the
+// client has had enough.
+func (s *Server) Listen(ctx context.Context, cl *call.Clearance, from upstream.Caller, c upstream.Client) error {
 	if _, err := cl.Spend(); err != nil {
 		return err
+	}
+	if from.Era == mcp.Modern && c != nil {
+		if err := c.Notify(mcp.NotifySubscriptionAck, []byte(`{"notifications":{}}`)); err != nil {
+			return err
+		}
 	}
 	<-ctx.Done()
 	return ctx.Err()

@@ -421,9 +421,13 @@ func TestListenEndsWithTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		err := demo.New(demo.Options{}).Listen(ctx, clear(t, mcp.MethodListen, `{"notifications":{}}`), callerOf(mcp.Modern), &person{})
+		who := &person{}
+		err := demo.New(demo.Options{}).Listen(ctx, clear(t, mcp.MethodListen, `{"notifications":{"toolsListChanged":true}}`), callerOf(mcp.Modern), who)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
+		}
+		if diff := cmp.Diff([]string{`notifications/subscriptions/acknowledged {"notifications":{}}`}, who.told); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
 		}
 	})
 }
@@ -438,8 +442,8 @@ func TestDescribe(t *testing.T) {
 	}{
 		{mcp.Legacy, mcp.V20250618, mcp.V20250618, `{"protocolVersion":"2025-06-18","capabilities":{"tools":{}`},
 		{mcp.Legacy, "2099-01-01", mcp.LatestLegacy, `{"protocolVersion":"2025-11-25",`},
-		{mcp.Modern, mcp.V20260728, mcp.V20260728, `{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}`},
-		{mcp.Modern, mcp.V20251125, mcp.V20260728, `{"supportedVersions":["2026-07-28"],`},
+		{mcp.Modern, mcp.V20260728, mcp.V20260728, `{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}`},
+		{mcp.Modern, mcp.V20251125, mcp.V20260728, `{"resultType":"complete","supportedVersions":["2026-07-28"],`},
 	} {
 		d, err := s.Describe(t.Context(), upstream.Caller{Era: tt.era, Version: tt.asked})
 		if err != nil || d.Era != tt.era || d.Version != tt.answer || !strings.HasPrefix(string(d.Raw), tt.want) {
