@@ -48,6 +48,8 @@ type Identity struct {
 	Client string
 	Actors []string
 	Scopes []string
+	// Proof names the proof itself (a token ID), so that it can be revoked.
+	Proof string
 	// Expires is the Unix time at which the proof ends; 0 means it does not.
 	Expires int64
 }

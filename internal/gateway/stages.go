@@ -241,6 +241,9 @@ func (g *Gateway) modernEra(c *call.Call, in *inbound, header mcp.Version) *refu
 		return g.unsupported(c, meta.Version)
 	}
 	in.meta = meta
+	if in.http == nil && in.peer.era() == 0 {
+		in.peer.opens(mcp.Modern)
+	}
 	return nil
 }
 

@@ -111,7 +111,7 @@ func (g *Gateway) inputs(c *call.Call, in *inbound) *refusal {
 	if in.era != mcp.Modern || !in.route.Inputs {
 		return nil
 	}
-	rawState, hasState := in.params.Get("requestState")
+	_, hasState := in.params.Get("requestState")
 	rawResp, hasResp := in.params.Get("inputResponses")
 	if !hasState && !hasResp {
 		return nil
