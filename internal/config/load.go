@@ -212,12 +212,18 @@ func (s *source) document(content []byte) *yaml.Node {
 	return root
 }
 
+// What the YAML parser's messages begin with, and the one that says no line.
+var (
+	lineOfError   = regexp.MustCompile(`^line (\d+): `)
+	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.+)' referenced$`)
+)
+
 // syntax reports what the YAML parser could not read. The parser says the
 // line at best, and only in words.
 func (s *source) syntax(content []byte, err error) {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 1
-	if m := regexp.MustCompile(`^line (\d+): `).FindStringSubmatch(text); m != nil {
+	if m := lineOfError.FindStringSubmatch(text); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		text = text[len(m[0]):]
 	}
@@ -225,7 +231,7 @@ func (s *source) syntax(content []byte, err error) {
 		s.add(s.problem(at, "", "has a tab before its first character", "indent with spaces: YAML refuses tabs"))
 		return
 	}
-	if m := regexp.MustCompile(`^unknown anchor '(.+)' referenced$`).FindStringSubmatch(text); m != nil {
+	if m := unknownAnchor.FindStringSubmatch(text); m != nil {
 		if before, _, ok := bytes.Cut(content, []byte("*"+m[1])); ok {
 			start := bytes.LastIndexByte(before, '\n') + 1
 			s.add(s.problem(position{bytes.Count(before, []byte("\n")) + 1, utf8.RuneCount(before[start:]) + 1}, "",

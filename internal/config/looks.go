@@ -130,20 +130,19 @@ type tokenForm struct {
 	least  int
 }
 
-func tokenForms() []tokenForm {
-	return []tokenForm{
-		{"ghp_", 20}, {"gho_", 20}, {"ghu_", 20}, {"ghs_", 20}, {"ghr_", 20}, {"github_pat_", 30},
-		{"glpat-", 20}, {"gldt-", 20}, {"glrt-", 20}, {"glcbt-", 20},
-		{"sk-", 20}, {"sk_live_", 16}, {"sk_test_", 16}, {"rk_live_", 16}, {"rk_test_", 16}, {"whsec_", 16},
-		{"xoxb-", 16}, {"xoxp-", 16}, {"xoxa-", 16}, {"xoxe", 16}, {"xoxs-", 16}, {"xapp-", 16},
-		{"AKIA", 20}, {"ASIA", 20}, {"AIza", 30}, {"ya29.", 20}, {"GOCSPX-", 20}, {"LTAI", 16},
-		{"npm_", 30}, {"pypi-", 30}, {"hf_", 20}, {"dckr_pat_", 20}, {"shpat_", 20}, {"shpss_", 20},
-		{"dop_v1_", 20}, {"doo_v1_", 20}, {"SG.", 30}, {"lin_api_", 20}, {"ntn_", 20}, {"secret_", 24}, {"figd_", 20},
-		{"dapi", 32}, {"hvs.", 20}, {"hvb.", 20}, {"nvapi-", 20}, {"gsk_", 20}, {"r8_", 20}, {"tvly-", 16}, {"fc-", 24},
-		{"pplx-", 20}, {"sntrys_", 20}, {"sntryu_", 20}, {"CFPAT-", 20}, {"PMAK-", 20}, {"ATATT3", 20}, {"ATBB", 20},
-		{"sbp_", 20}, {"phx_", 20}, {"pat-na1-", 20}, {"pat-eu1-", 20}, {"xai-", 20}, {"AGE-SECRET-KEY-1", 20},
-		{"glsa_", 20}, {"sgp_", 20}, {"rnd_", 20}, {"vcp_", 20}, {"pul-", 20}, {"key-", 28}, {"patA", 20}, {"EAAC", 30},
-	}
+// tokenForms are the forms of tokens that issuers document.
+var tokenForms = []tokenForm{
+	{"ghp_", 20}, {"gho_", 20}, {"ghu_", 20}, {"ghs_", 20}, {"ghr_", 20}, {"github_pat_", 30},
+	{"glpat-", 20}, {"gldt-", 20}, {"glrt-", 20}, {"glcbt-", 20},
+	{"sk-", 20}, {"sk_live_", 16}, {"sk_test_", 16}, {"rk_live_", 16}, {"rk_test_", 16}, {"whsec_", 16},
+	{"xoxb-", 16}, {"xoxp-", 16}, {"xoxa-", 16}, {"xoxe", 16}, {"xoxs-", 16}, {"xapp-", 16},
+	{"AKIA", 20}, {"ASIA", 20}, {"AIza", 30}, {"ya29.", 20}, {"GOCSPX-", 20}, {"LTAI", 16},
+	{"npm_", 30}, {"pypi-", 30}, {"hf_", 20}, {"dckr_pat_", 20}, {"shpat_", 20}, {"shpss_", 20},
+	{"dop_v1_", 20}, {"doo_v1_", 20}, {"SG.", 30}, {"lin_api_", 20}, {"ntn_", 20}, {"secret_", 24}, {"figd_", 20},
+	{"dapi", 32}, {"hvs.", 20}, {"hvb.", 20}, {"nvapi-", 20}, {"gsk_", 20}, {"r8_", 20}, {"tvly-", 16}, {"fc-", 24},
+	{"pplx-", 20}, {"sntrys_", 20}, {"sntryu_", 20}, {"CFPAT-", 20}, {"PMAK-", 20}, {"ATATT3", 20}, {"ATBB", 20},
+	{"sbp_", 20}, {"phx_", 20}, {"pat-na1-", 20}, {"pat-eu1-", 20}, {"xai-", 20}, {"AGE-SECRET-KEY-1", 20},
+	{"glsa_", 20}, {"sgp_", 20}, {"rnd_", 20}, {"vcp_", 20}, {"pul-", 20}, {"key-", 28}, {"patA", 20}, {"EAAC", 30},
 }
 
 // knownToken reports whether a word is a token of a well-known form.
@@ -154,7 +153,7 @@ func knownToken(word string) bool {
 	if strings.HasPrefix(word, "eyJ") && strings.Count(word, ".") >= 2 {
 		return true
 	}
-	for _, f := range tokenForms() {
+	for _, f := range tokenForms {
 		if len(word) >= f.least && strings.HasPrefix(word, f.prefix) && strings.ContainsAny(word[len(f.prefix):], "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") {
 			return true
 		}
