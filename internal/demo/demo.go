@@ -117,7 +117,7 @@ var errEra = errors.New("demo: the caller has no era: set Caller.Era")
 
 // Call implements upstream.Server.
 func (s *Server) Call(ctx context.Context, cl *call.Clearance, from upstream.Caller, c upstream.Client) (upstream.Answer, error) {
-	cleared, err := cl.Spend()
+	cleared, err := spend(cl, from)
 	if err != nil {
 		return upstream.Answer{}, err
 	}
@@ -141,6 +141,15 @@ func (s *Server) Call(ctx context.Context, cl *call.Clearance, from upstream.Cal
 		a.Kind = mcp.ResultComplete
 	}
 	return a, nil
+}
+
+// spend uses a clearance up and checks that it is for this server and caller.
+func spend(cl *call.Clearance, from upstream.Caller) (call.Cleared, error) {
+	cleared, err := cl.Spend()
+	if err == nil && (cleared.Target.Server != Name || cleared.Principal.ClientKey() != from.Principal.ClientKey()) {
+		return call.Cleared{}, call.ErrNotCleared
+	}
+	return cleared, err
 }
 
 // answer serves one method. A *mcp.Error goes to the client as it is.
@@ -169,8 +178,8 @@ func (s *Server) answer(ctx context.Context, method string, params strictjson.Ob
 }
 
 // Notify implements upstream.Server: no notification changes anything here.
-func (s *Server) Notify(_ context.Context, cl *call.Clearance, _ upstream.Caller) error {
-	_, err := cl.Spend()
+func (s *Server) Notify(_ context.Context, cl *call.Clearance, from upstream.Caller) error {
+	_, err := spend(cl, from)
 	return err
 }
 
@@ -178,7 +187,7 @@ func (s *Server) Notify(_ context.Context, cl *call.Clearance, _ upstream.Caller
 // no part of the filter, says so to a modern client, and waits until the
 // client has had enough.
 func (s *Server) Listen(ctx context.Context, cl *call.Clearance, from upstream.Caller, c upstream.Client) error {
-	if _, err := cl.Spend(); err != nil {
+	if _, err := spend(cl, from); err != nil {
 		return err
 	}
 	if from.Era == mcp.Modern && c != nil {

@@ -17,12 +17,21 @@ import (
 	"github.com/munjigi/munjigi/internal/upstream"
 )
 
+func principal(subject string) call.Principal {
+	return call.NewPrincipal(call.Identity{Issuer: "munjigi:local", Subject: subject, Kind: call.Operator})
+}
+
 // clear judges a call as a gateway that permits everything would.
 func clear(t testing.TB, method, params string) *call.Clearance {
 	t.Helper()
+	return clearFor(t, demo.Name, method, params)
+}
+
+func clearFor(t testing.TB, server, method, params string) *call.Clearance {
+	t.Helper()
 	c := call.New(time.Now())
-	c.Principal = call.NewPrincipal(call.Identity{Issuer: "munjigi:local", Subject: "operator", Kind: call.Operator})
-	c.Target = call.Target{Server: demo.Name, Method: method}
+	c.Principal = principal("operator")
+	c.Target = call.Target{Server: server, Method: method}
 	for _, s := range []call.Stage{call.Accept, call.Authenticate, call.Admit, call.Decode, call.Resolve, call.Validate, call.Authorize, call.InspectRequest} {
 		c.Pass(s)
 	}
@@ -53,7 +62,7 @@ func (p *person) Ask(_ context.Context, method string, params []byte) ([]byte, *
 }
 
 func callerOf(e mcp.Era) upstream.Caller {
-	return upstream.Caller{Era: e, Capabilities: mcp.Capabilities{Form: true}}
+	return upstream.Caller{Principal: principal("operator"), Era: e, Capabilities: mcp.Capabilities{Form: true}}
 }
 
 func ask(t testing.TB, from upstream.Caller, c upstream.Client, method, params string) upstream.Answer {
@@ -325,11 +334,11 @@ func TestAskNameModern(t *testing.T) {
 func TestAskNameNeedsTheCapability(t *testing.T) {
 	t.Parallel()
 	who := &person{reply: `{"action":"accept","content":{"name":"Ada"}}`}
-	a := tool(t, upstream.Caller{Era: mcp.Modern, Capabilities: mcp.Capabilities{URL: true}}, who, "ask_name", `{}`)
+	a := tool(t, upstream.Caller{Principal: principal("operator"), Era: mcp.Modern, Capabilities: mcp.Capabilities{URL: true}}, who, "ask_name", `{}`)
 	if a.Error == nil || a.Error.Code != mcp.CodeMissingCapability || string(a.Error.Data) != `{"requiredCapabilities":{"elicitation":{"form":{}}}}` {
 		t.Errorf("modern: %v %s", a.Error, a.Result)
 	}
-	a = tool(t, upstream.Caller{Era: mcp.Legacy}, who, "ask_name", `{}`)
+	a = tool(t, upstream.Caller{Principal: principal("operator"), Era: mcp.Legacy}, who, "ask_name", `{}`)
 	if !strings.Contains(string(a.Result), `"isError":true`) || len(who.asked) != 0 {
 		t.Errorf("legacy: %s, asked %q", a.Result, who.asked)
 	}
@@ -385,7 +394,8 @@ func TestSlowCountEndsWithItsCaller(t *testing.T) {
 	}
 }
 
-// TestNothingWithoutClearance: no clearance, a spent one, no era.
+// TestNothingWithoutClearance: no clearance, a spent one, one of another server
+// or caller, no era.
 func TestNothingWithoutClearance(t *testing.T) {
 	t.Parallel()
 	s := demo.New(demo.Options{})
@@ -394,6 +404,14 @@ func TestNothingWithoutClearance(t *testing.T) {
 	}
 	if _, err := s.Call(t.Context(), &call.Clearance{}, callerOf(mcp.Modern), nil); !errors.Is(err, call.ErrNotCleared) {
 		t.Errorf("the zero clearance: %v", err)
+	}
+	if _, err := s.Call(t.Context(), clearFor(t, "files", mcp.MethodToolsList, `{}`), callerOf(mcp.Modern), nil); !errors.Is(err, call.ErrNotCleared) {
+		t.Errorf("a clearance of another server: %v", err)
+	}
+	stranger := callerOf(mcp.Modern)
+	stranger.Principal = principal("stranger")
+	if _, err := s.Call(t.Context(), clear(t, mcp.MethodToolsList, `{}`), stranger, nil); !errors.Is(err, call.ErrNotCleared) {
+		t.Errorf("a clearance of another caller: %v", err)
 	}
 	cl := clear(t, mcp.MethodToolsList, `{}`)
 	if _, err := s.Call(t.Context(), cl, callerOf(mcp.Modern), nil); err != nil {
@@ -408,7 +426,7 @@ func TestNothingWithoutClearance(t *testing.T) {
 	if err := s.Listen(t.Context(), cl, callerOf(mcp.Modern), nil); !errors.Is(err, call.ErrSpent) {
 		t.Errorf("a stream with a spent clearance: %v", err)
 	}
-	if _, err := s.Call(t.Context(), clear(t, mcp.MethodToolsList, `{}`), upstream.Caller{}, nil); err == nil {
+	if _, err := s.Call(t.Context(), clear(t, mcp.MethodToolsList, `{}`), upstream.Caller{Principal: principal("operator")}, nil); err == nil {
 		t.Error("a caller of no era was answered")
 	}
 	if _, err := s.Describe(t.Context(), upstream.Caller{}); err == nil {
