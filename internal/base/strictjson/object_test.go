@@ -152,8 +152,8 @@ func TestValuesCannotGrowIntoTheInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = append(o[0].Raw, "XXXX"...)
-	_ = append(list[0], "XXXX"...)
+	_ = append(o[0].Raw, 'X')
+	_ = append(list[0], 'X')
 	if string(text) != `{"a":1,"b":[2,3]}` {
 		t.Errorf("the input is now %s", text)
 	}

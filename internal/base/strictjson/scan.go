@@ -26,11 +26,12 @@ const (
 
 // special marks, by its high bit, each of the eight bytes of w that is not
 // printable ASCII, or is the quote or the backslash. Only the lowest mark is
-// to be trusted: a borrow in the subtractions can mark a byte above it.
+// to be trusted: a borrow in the subtractions can mark a byte above it. The
+// high bit of a byte outside ASCII outlives at least one of the subtractions.
 func special(w uint64) uint64 {
 	quote := w ^ '"'*ones
 	slash := w ^ '\\'*ones
-	return ((w - ' '*ones) | (quote - ones) | (slash - ones) | w) & highs
+	return ((w - ' '*ones) | (quote - ones) | (slash - ones)) & highs
 }
 
 // scanString reads a string whose opening quote is just before i. It returns

@@ -96,6 +96,23 @@ func TestWorkIsLinear(t *testing.T) {
 	}
 }
 
+// Tables are used again: memory grows with nesting, not with the number of
+// large objects.
+func TestTablesAreReused(t *testing.T) {
+	t.Parallel()
+	inner := names(few + 1)
+	text := names(few + 1)
+	text = append(text[:len(text)-1], `,"inner":`...)
+	text = append(append(text, repeat(100, inner)...), '}')
+	var d seen
+	if _, kind := validate(repeat(100, text), Limits{MaxBytes, MaxDepth, MaxBytes}, &d); kind != 0 {
+		t.Fatal(kind)
+	}
+	if len(d.tables) != 2 || d.inUse != 0 {
+		t.Errorf("%d tables, %d of them in use at the end; want 2, 0", len(d.tables), d.inUse)
+	}
+}
+
 func TestHostileObjectOfManyMembers(t *testing.T) {
 	t.Parallel()
 	text := names(200_000)

@@ -2,6 +2,7 @@ package strictjson
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -264,6 +265,26 @@ func TestEveryCutIsRefused(t *testing.T) {
 	for n := range text {
 		if kind, at := kindOf(t, Validate(text[:n], wide())); kind != KindTruncated || at != n {
 			t.Errorf("cut after %q: %v at %d", text[:n], kind, at)
+		}
+	}
+}
+
+func TestSpecialMarksEveryByte(t *testing.T) {
+	t.Parallel()
+	for c := range 256 {
+		want := c < ' ' || c > 0x7f || c == '"' || c == '\\'
+		for _, above := range []byte{0, ' ', '!', '"', '#', '[', '\\', ']', 0x7f, 0x80, 0xff} {
+			for at := range 8 {
+				b := []byte("xxxxxxxx")
+				for i := at + 1; i < 8; i++ {
+					b[i] = above
+				}
+				b[at] = byte(c)
+				m := special(binary.LittleEndian.Uint64(b))
+				if marked := m>>(8*at+7)&1 != 0; marked != want || m&(1<<(8*at)-1) != 0 {
+					t.Fatalf("%q: marks %x", b, m)
+				}
+			}
 		}
 	}
 }
