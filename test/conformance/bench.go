@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/munjigi/munjigi/test/real/kit"
+)
+
+// bench runs rows, each direct row once.
+type bench struct {
+	tools *kit.Tools
+	dir   string
+	log   io.Writer
+
+	mu     sync.Mutex
+	direct map[string]func() (results, error)
+}
+
+func newBench(t *kit.Tools, dir string, log io.Writer) *bench {
+	return &bench{tools: t, dir: dir, log: log, direct: map[string]func() (results, error){}}
+}
+
+// report is the whole run.
+type report struct {
+	Rows   []verdict `json:"rows"`
+	Passed int       `json:"passed"`
+	Failed int       `json:"failed"`
+	Took   string    `json:"took"`
+}
+
+func (b *bench) runAll(ctx context.Context, rows []row, expected []expectation, width int) report {
+	rep := report{Rows: make([]verdict, len(rows))}
+	gate := make(chan struct{}, width)
+	var wg sync.WaitGroup
+	for i, r := range rows {
+		wg.Go(func() {
+			gate <- struct{}{}
+			defer func() { <-gate }()
+			rep.Rows[i] = b.one(ctx, r, expected)
+		})
+	}
+	wg.Wait()
+	for _, v := range rep.Rows {
+		if v.failed() {
+			rep.Failed++
+		} else {
+			rep.Passed++
+		}
+	}
+	return rep
+}
+
+func (b *bench) one(ctx context.Context, r row, expected []expectation) verdict {
+	began := time.Now()
+	v, err := b.verdict(ctx, r, expected)
+	if err != nil {
+		v = verdict{Row: r.Name, Want: r.Passed, Problems: []string{err.Error()}}
+	}
+	v.Took = time.Since(began).Round(100 * time.Millisecond).String()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, _ = fmt.Fprintf(b.log, "%s: %d of %d scenarios, %d problems, %s\n", r.Name, v.Passed, v.Scenarios, len(v.Problems), v.Took)
+	return v
+}
+
+func (b *bench) verdict(ctx context.Context, r row, expected []expectation) (verdict, error) {
+	if r.Reference == "" {
+		got, err := b.baseline(ctx, r)
+		if err != nil {
+			return verdict{}, err
+		}
+		return judge(r, nil, got, expected), nil
+	}
+	ref, err := b.baseline(ctx, find(r.Reference))
+	if err != nil {
+		return verdict{}, fmt.Errorf("%s, the reference: %w", r.Reference, err)
+	}
+	got, err := b.through(ctx, r)
+	if err != nil {
+		return verdict{}, err
+	}
+	return judge(r, ref, got, expected), nil
+}
+
+// baseline runs a direct row, once whoever asks.
+func (b *bench) baseline(ctx context.Context, r row) (results, error) {
+	b.mu.Lock()
+	f, ok := b.direct[r.Name]
+	if !ok {
+		f = sync.OnceValues(func() (results, error) { return b.directly(ctx, r) })
+		b.direct[r.Name] = f
+	}
+	b.mu.Unlock()
+	return f()
+}
+
+func (b *bench) directly(ctx context.Context, r row) (got results, err error) {
+	p, s, err := r.Upstream(ctx, b.tools)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.Stop()) }()
+	return runSuite(ctx, b.tools, s.URL+"/mcp", r.Revision, filepath.Join(b.dir, r.Name))
+}
+
+func (b *bench) through(ctx context.Context, r row) (got results, err error) {
+	p, s, err := r.Upstream(ctx, b.tools)
+	if err != nil {
+		return nil, err
+	}
+	if p != nil {
+		s.URL += "/mcp"
+		defer func() { err = errors.Join(err, p.Stop()) }()
+	}
+	s.Era = r.Era
+	dir, err := tempDir()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, dir.remove()) }()
+	conf, err := kit.NewConfig(dir.path, map[string]kit.Server{"x": s})
+	if err != nil {
+		return nil, err
+	}
+	g, err := b.tools.StartGateway(ctx, dir.path, conf)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, g.Stop()) }()
+	got, err = runSuite(ctx, b.tools, g.URL("x"), r.Revision, filepath.Join(b.dir, r.Name))
+	if err == nil {
+		select {
+		case <-g.Done():
+			err = fmt.Errorf("munjigi ended during the run:\n%s", g.Output())
+		default:
+		}
+	}
+	return got, err
+}

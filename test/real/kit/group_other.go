@@ -1,0 +1,11 @@
+//go:build !linux
+
+package kit
+
+import "os/exec"
+
+func ownGroup(*exec.Cmd) {}
+
+func killGroup(cmd *exec.Cmd) {
+	_ = cmd.Process.Kill() // it may have ended
+}
