@@ -30,7 +30,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.plain(w, http.StatusNotFound, "there is nothing here: MCP endpoints are /mcp and /mcp/{server}\n")
 		return
 	}
-	in.server = server
+	if isServer {
+		in.server = server
+	}
 	switch r.Method {
 	case http.MethodPost:
 		in.read = func() ([]byte, *refusal) { return g.body(c, in, out) }

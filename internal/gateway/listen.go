@@ -228,7 +228,7 @@ type subscriber struct {
 
 // Notify implements upstream.Client.
 func (s *subscriber) Notify(method string, params []byte) error {
-	if !s.cl.Current() {
+	if !s.sub.g.still(context.Background(), s.c, s.cl) {
 		return call.ErrStale
 	}
 	s.sub.g.changed(s.server, method)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/munjigi/munjigi/internal/authz"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/guard"
@@ -373,7 +374,7 @@ type client struct {
 
 // Notify implements upstream.Client.
 func (k *client) Notify(method string, params []byte) error {
-	if !k.cl.Current() {
+	if !k.g.still(context.Background(), k.c, k.cl) {
 		return call.ErrStale
 	}
 	params, d, err := k.g.pass(context.Background(), k.c, k.in, method, params)
@@ -385,6 +386,16 @@ func (k *client) Notify(method string, params []byte) error {
 		return err
 	}
 	return k.out.send(rel)
+}
+
+// still reports that a call or stream may go on: nothing changed since it was
+// cleared, or what changed allows it as well.
+func (g *Gateway) still(ctx context.Context, c *call.Call, cl *call.Clearance) bool {
+	if cl.Current() {
+		return true
+	}
+	return g.o.Authn.Current(c.Principal) &&
+		g.o.Authz.Decide(ctx, authz.Query{Principal: c.Principal, Target: c.Target}).Effect.Passes()
 }
 
 // pass inspects one message of a stream and renames what it names.
@@ -416,7 +427,7 @@ func (k *client) Ask(ctx context.Context, method string, params []byte) ([]byte,
 	if k.in.era != mcp.Legacy || k.in.peer == nil {
 		return nil, nil, upstream.ErrNotExpressible
 	}
-	if !k.cl.Current() {
+	if !k.g.still(ctx, k.c, k.cl) {
 		return nil, nil, call.ErrStale
 	}
 	if k.in.server == "" {

@@ -1,0 +1,193 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/munjigi/munjigi/internal/authn/local"
+	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/config"
+	"github.com/munjigi/munjigi/internal/gateway"
+)
+
+// Listen opens the address of the config. Multipath TCP is off: it would slip
+// past rules on TCP connections that a sandbox sets.
+func (a *App) Listen(ctx context.Context) (net.Listener, error) {
+	cfg := a.Config()
+	lc := net.ListenConfig{}
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w: is another gateway running? Set listen: to another port", err)
+	}
+	l = &bounded{Listener: l, slots: make(chan struct{}, cfg.Limits.Connections)}
+	if !cfg.TLS.Enabled() {
+		return l, nil
+	}
+	a.certs = &certificates{}
+	if err := a.certs.load(cfg.TLS.Cert, cfg.TLS.Key); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: a.certs.get, NextProtos: []string{"h2", "http/1.1"}}), nil
+}
+
+// Serve answers on l until ctx ends, then drains: no new calls, streams ended
+// gracefully, calls in flight answered within the drain timeout.
+func (a *App) Serve(ctx context.Context, l net.Listener) error {
+	cfg := a.Config()
+	srv := &http.Server{
+		Handler:           a,
+		ReadHeaderTimeout: cfg.Limits.HeaderTimeout,
+		IdleTimeout:       cfg.Limits.IdleTimeout,
+		MaxHeaderBytes:    int(cfg.Limits.Headers),
+		ErrorLog:          slog.NewLogLogger(a.o.Logger.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 128, MaxReadFrameSize: 64 << 10,
+			SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: cfg.Limits.WriteTimeout,
+		},
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Limits.DrainTimeout)
+	defer cancel()
+	err := a.current.Load().Drain(drain)
+	return errors.Join(err, srv.Shutdown(drain))
+}
+
+// ServeHTTP hands each request to the gateway that is current when it comes.
+func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.current.Load().ServeHTTP(w, r) }
+
+// ServeStdio speaks on one pair of streams for the lone operator (wrap).
+func (a *App) ServeStdio(ctx context.Context, server string, r io.Reader, w io.Writer) error {
+	p := call.NewPrincipal(call.Identity{Issuer: local.Issuer, Subject: "operator", Kind: call.Operator, Client: "stdio"})
+	return a.current.Load().ServeStdio(ctx, p, server, r, w)
+}
+
+// Watch reloads when the config file changes and when told to, until ctx
+// ends. A bad config leaves the old one running.
+func (a *App) Watch(ctx context.Context, told <-chan os.Signal) {
+	every := time.NewTicker(time.Second)
+	defer every.Stop()
+	seen := a.Config().Digest
+	file := a.Config().File
+	for {
+		forced := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-told:
+			forced = true
+		case <-every.C:
+		}
+		if file == "" {
+			continue
+		}
+		b, err := os.ReadFile(file) //nolint:gosec // the operator's own config
+		if err != nil && !forced {
+			continue
+		}
+		digest := sha256.Sum256(b)
+		if !forced && digest == seen {
+			continue
+		}
+		seen = digest
+		if err := a.Reload(ctx); err != nil {
+			a.o.Logger.Error("the config was not taken; the old one goes on", "err", err)
+			continue
+		}
+		a.o.Logger.Info("the config was reloaded")
+	}
+}
+
+// Sessions returns the table of legacy sessions.
+func (a *App) Sessions() *gateway.Sessions { return a.sessions }
+
+// certificates serves one certificate and takes a new one without a restart.
+type certificates struct{ now atomic.Pointer[tls.Certificate] }
+
+func (c *certificates) load(cert, key string) error {
+	p, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	c.now.Store(&p)
+	return nil
+}
+
+func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.now.Load(), nil }
+
+// bounded is a listener that holds at most so many connections; further ones
+// wait in the system's queue.
+type bounded struct {
+	net.Listener
+	slots chan struct{}
+}
+
+func (b *bounded) Accept() (net.Conn, error) {
+	b.slots <- struct{}{}
+	c, err := b.Listener.Accept()
+	if err != nil {
+		<-b.slots
+		return nil, err
+	}
+	return &counted{Conn: c, free: func() { <-b.slots }}, nil
+}
+
+type counted struct {
+	net.Conn
+	closed atomic.Bool
+	free   func()
+}
+
+func (c *counted) Close() error {
+	if c.closed.CompareAndSwap(false, true) {
+		defer c.free()
+	}
+	return c.Conn.Close()
+}
+
+// Protected says in plain sentences what this gateway protects as it runs.
+func Protected(cfg *config.Config) []string {
+	out := []string{
+		"Every call needs a token of this gateway; a session alone lets nobody in.",
+		"Host and Origin are checked, so that no web page can reach the servers through the browser.",
+		"Every message is read once, strictly: batches, duplicate members and broken text are refused.",
+		"Every call leaves an intent and an outcome on the record; `munjigi why ID` shows them.",
+	}
+	if cfg.Identity.InsecureAnonymous {
+		out = out[1:]
+	}
+	return out
+}
+
+// Unprotected says what it does not protect.
+func Unprotected(cfg *config.Config) []string {
+	out := []string{
+		"The content of results and definitions is not judged in this version.",
+		"A program that runs as the same user can read the operator's token and these files.",
+	}
+	for _, s := range cfg.Servers {
+		if s.InsecureUnsandboxed && s.Enabled {
+			out = append(out, "The server "+s.Name+" runs without a sandbox, with your own rights.")
+		}
+	}
+	if cfg.Identity.InsecureAnonymous {
+		out = append(out, "Anyone on this machine may call (identity.insecure_anonymous).")
+	}
+	return out
+}
