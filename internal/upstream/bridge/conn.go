@@ -1,0 +1,280 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/munjigi/munjigi/internal/mcp"
+	"github.com/munjigi/munjigi/internal/upstream"
+)
+
+// conn is one connection to the server with everything that lives on it.
+type conn struct {
+	s   *Server
+	key string
+	t   upstream.Transport
+	// ctx ends when the connection is lost; its cause says why.
+	ctx    context.Context
+	end    context.CancelCauseFunc
+	dialed chan struct{} // t is set
+	reply  chan struct{} // places for answers of our own
+	level  chan struct{} // held while logging/setLevel is under way
+	subing chan struct{} // held while subscriptions change
+
+	// Set by the handshake, before anybody else sees the connection.
+	era      mcp.Era
+	version  mcp.Version
+	features features
+	desc     upstream.Description
+
+	mu        sync.Mutex
+	routing   mcp.Era // era, for messages that come before the handshake ends
+	lost      bool
+	retired   error // why it is closed once nobody uses it
+	started   bool
+	uses      int
+	began     uint64 // calls so far
+	idleFrom  time.Time
+	idle      *time.Timer
+	flights   map[*flight]struct{}
+	tokens    map[string]*flight
+	asks      map[string]*ask
+	listeners map[*listener]struct{}
+	subs      map[string]map[any]struct{} // URI to those who want it
+	logLevel  string
+	floods    int
+}
+
+// Bounds of one connection.
+const (
+	maxAsks    = 32 // requests of the server that wait for a client
+	maxReplies = 64 // answers of our own under way
+	sendTime   = 10 * time.Second
+)
+
+// dial opens a transport. The connection is not in the pool yet.
+func (s *Server) dial(ctx context.Context, e mcp.Era) (*conn, error) {
+	c := &conn{
+		s: s, routing: e, dialed: make(chan struct{}),
+		reply: make(chan struct{}, maxReplies), level: make(chan struct{}, 1), subing: make(chan struct{}, 1),
+		flights: map[*flight]struct{}{}, tokens: map[string]*flight{}, asks: map[string]*ask{},
+		listeners: map[*listener]struct{}{}, subs: map[string]map[any]struct{}{},
+	}
+	c.ctx, c.end = context.WithCancelCause(s.ctx)
+	dctx, cancel := context.WithTimeout(ctx, s.cfg.HandshakeTimeout)
+	defer cancel()
+	t, err := s.dialer.Dial(dctx, upstream.DialOptions{Era: e, Unbound: c.unbound, Down: c.lose})
+	if err != nil {
+		c.end(err)
+		return nil, err
+	}
+	c.t = t
+	close(c.dialed)
+	return c, nil
+}
+
+func (c *conn) setEra(e mcp.Era) {
+	version := mcp.Version("")
+	if e == mcp.Modern {
+		version = c.s.era.modernVersion()
+	}
+	c.era = e
+	c.mu.Lock()
+	c.routing, c.version = e, version
+	c.mu.Unlock()
+}
+
+// start begins what runs for as long as the connection is open.
+func (c *conn) start() {
+	c.mu.Lock()
+	c.started, c.idleFrom = true, time.Now()
+	if !c.permanent() {
+		c.idle = time.AfterFunc(c.s.cfg.IdleTimeout, c.closeIdle)
+	}
+	c.mu.Unlock()
+	if c.era == mcp.Legacy && c.s.cfg.Kind == HTTP {
+		c.s.spawn(c.receive)
+	}
+}
+
+// permanent reports a connection that holds no state and is not closed when
+// idle: the modern endpoint.
+func (c *conn) permanent() bool { return c.era == mcp.Modern && c.s.cfg.Kind == HTTP }
+
+// private reports that the connection serves one principal and client, so
+// that what cannot be tied to one call still reaches nobody else.
+func (c *conn) private() bool { return !c.s.cfg.Shared && !c.permanent() }
+
+func (c *conn) alive() bool { return c.ctx.Err() == nil }
+
+// use counts a user; it reports false when the connection is lost.
+func (c *conn) use() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lost || c.retired != nil {
+		return false
+	}
+	c.uses++
+	return true
+}
+
+func (c *conn) release() {
+	c.mu.Lock()
+	var retired error
+	if c.uses--; c.uses == 0 {
+		c.idleFrom = time.Now()
+		if c.idle != nil && !c.lost {
+			c.idle.Reset(c.s.cfg.IdleTimeout)
+		}
+		retired = c.retired
+	}
+	c.mu.Unlock()
+	if retired != nil {
+		c.lose(retired)
+	}
+}
+
+// retire lets nobody else use the connection and closes it when those who use
+// it now are done.
+func (c *conn) retire(cause error) {
+	c.s.drop(c)
+	c.mu.Lock()
+	c.retired = cause
+	unused := c.uses == 0
+	c.mu.Unlock()
+	if unused {
+		c.lose(cause)
+	}
+}
+
+func (c *conn) idleSince() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.idleFrom, c.uses == 0 && c.started && !c.permanent()
+}
+
+func (c *conn) closeIdle() {
+	c.mu.Lock()
+	idle := c.uses == 0 && time.Since(c.idleFrom) >= c.s.cfg.IdleTimeout
+	c.mu.Unlock()
+	if idle {
+		c.lose(errIdle)
+	}
+}
+
+// lose ends the connection: calls and streams on it fail with the cause, and
+// the next call opens another.
+func (c *conn) lose(cause error) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	if c.lost {
+		c.mu.Unlock()
+		return
+	}
+	c.lost = true
+	if c.idle != nil {
+		c.idle.Stop()
+	}
+	c.mu.Unlock()
+	c.end(cause)
+	c.s.drop(c)
+	select {
+	case <-c.dialed:
+		// Closing may wait for a process; the caller may be its reader.
+		c.s.spawn(func() { _ = c.t.Close() })
+	default:
+	}
+}
+
+// discard ends a connection that nobody else has seen.
+func (c *conn) discard() { c.lose(errIdle) }
+
+// failed looks at an error of the transport and ends the connection when it
+// means that its state is gone.
+func (c *conn) failed(err error) {
+	if err == nil || c.s.cfg.Kind == HTTP && c.routed() == mcp.Modern {
+		return
+	}
+	if errors.Is(err, upstream.ErrSessionGone) || errors.Is(err, upstream.ErrDown) {
+		c.lose(err)
+	}
+}
+
+// send posts a notification or an answer.
+func (c *conn) send(ctx context.Context, m upstream.Outgoing) error {
+	select {
+	case <-c.dialed:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTime)
+	defer cancel()
+	c.mu.Lock()
+	m.Version = c.version
+	c.mu.Unlock()
+	err := c.t.Send(ctx, m)
+	c.failed(err)
+	return err
+}
+
+// later sends an answer of our own without keeping the reader waiting.
+func (c *conn) later(m upstream.Outgoing) {
+	select {
+	case c.reply <- struct{}{}:
+	default:
+		c.flood("answers")
+		return
+	}
+	c.s.spawn(func() {
+		defer func() { <-c.reply }()
+		if err := c.send(c.ctx, m); err != nil && c.alive() {
+			c.s.cfg.Logger.Debug("an answer did not reach the server", "server", c.s.cfg.Name, "error", err.Error())
+		}
+	})
+}
+
+// flood counts what was dropped; one report per connection and power of two.
+func (c *conn) flood(what string) {
+	c.mu.Lock()
+	c.floods++
+	n := c.floods
+	c.mu.Unlock()
+	if n&(n-1) == 0 {
+		c.s.violation("flood", "the server sends "+what+" faster than they can be passed on; some were dropped")
+	}
+}
+
+// receive keeps the stream of a legacy session open on which the server sends
+// what belongs to no request.
+func (c *conn) receive() {
+	const least, most = time.Second, 30 * time.Second
+	wait := least
+	for {
+		began := time.Now()
+		err := c.t.Listen(c.ctx)
+		if c.ctx.Err() != nil {
+			return
+		}
+		var st *upstream.StatusError
+		switch {
+		case errors.Is(err, upstream.ErrSessionGone):
+			c.lose(err)
+			return
+		case errors.As(err, &st) && st.Status >= 400 && st.Status < 500:
+			return // the server offers no such stream
+		}
+		if time.Since(began) > most {
+			wait = least
+		}
+		select {
+		case <-time.After(wait):
+		case <-c.ctx.Done():
+			return
+		}
+		wait = min(2*wait, most)
+	}
+}

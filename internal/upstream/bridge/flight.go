@@ -1,0 +1,224 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/munjigi/munjigi/internal/base/strictjson"
+	"github.com/munjigi/munjigi/internal/mcp"
+	"github.com/munjigi/munjigi/internal/upstream"
+)
+
+// Bounds of what a server may send for one call before it is passed on.
+const (
+	maxQueue      = 256
+	maxQueueBytes = 8 << 20
+)
+
+// inbox holds what the server sent for a call until it is passed on. The
+// transport's reader never waits for a client.
+type inbox struct {
+	mu    sync.Mutex
+	queue []mcp.Message
+	bytes int
+	wake  chan struct{}
+}
+
+func (b *inbox) put(m mcp.Message) bool {
+	size := len(m.Params) + len(m.Method)
+	b.mu.Lock()
+	if len(b.queue) >= maxQueue || b.bytes+size > maxQueueBytes {
+		b.mu.Unlock()
+		return false
+	}
+	b.queue = append(b.queue, m)
+	b.bytes += size
+	b.mu.Unlock()
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+func (b *inbox) take() []mcp.Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := b.queue
+	b.queue, b.bytes = nil, 0
+	return q
+}
+
+// flight is one request of a caller on its way at the server.
+type flight struct {
+	c      *conn
+	from   upstream.Caller
+	method string
+	began  uint64
+	// token is the raw progress token given to the server instead of the
+	// client's, empty when the client asked for no progress.
+	token string
+	in    inbox
+	id    atomic.Pointer[mcp.ID] // at the server, once chosen
+
+	// pump is set by calls that pass messages on while they wait.
+	pumpOnce sync.Once
+	pump     func()
+}
+
+// depart registers a call on the connection.
+func (c *conn) depart(r request) *flight {
+	f := &flight{c: c, from: r.from, method: r.method, in: inbox{wake: make(chan struct{}, 1)}}
+	if r.from.ProgressToken != nil {
+		f.token = `"` + strconv.FormatUint(rand.Uint64(), 36) + `"`
+	}
+	if c.permanent() {
+		return f // every message comes on the stream of its request
+	}
+	c.mu.Lock()
+	c.began++
+	f.began = c.began
+	c.flights[f] = struct{}{}
+	if f.token != "" {
+		c.tokens[f.token] = f
+	}
+	c.mu.Unlock()
+	return f
+}
+
+// arrive takes the call off the connection.
+func (f *flight) arrive() {
+	if f.c.permanent() {
+		return
+	}
+	f.c.mu.Lock()
+	delete(f.c.flights, f)
+	if f.token != "" {
+		delete(f.c.tokens, f.token)
+	}
+	f.c.mu.Unlock()
+}
+
+func (f *flight) ownsProgress(m mcp.Message) bool {
+	return f.token != "" && progressToken(m.Params) == f.token
+}
+
+// put queues a message for the client.
+func (f *flight) put(m mcp.Message) bool {
+	if !f.in.put(m) {
+		if m.Kind == mcp.Notification {
+			f.c.flood("notifications")
+		}
+		return false
+	}
+	if f.pump != nil {
+		f.pumpOnce.Do(f.pump)
+	}
+	return true
+}
+
+func (f *flight) setID(id mcp.ID) { f.id.Store(&id) }
+
+// exchange sends the call and waits for its answer. When ctx ends first the
+// server is told.
+func (f *flight) exchange(ctx context.Context, out upstream.Outgoing) (mcp.Message, error) {
+	out.RequestID = f.setID
+	if f.c.permanent() {
+		return f.c.t.Exchange(ctx, out, f.bound)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(f.c.ctx, cancel)()
+	msg, err := f.c.t.Exchange(ctx, out, f.bound)
+	if err != nil {
+		f.c.failed(err)
+		if !f.c.alive() {
+			return msg, lostInFlight(context.Cause(f.c.ctx))
+		}
+		if ctx.Err() != nil {
+			f.cancelUpstream(ctx, out)
+		}
+	}
+	return msg, err
+}
+
+// cancelUpstream tells the server that nobody waits any more, unless the call
+// is a task, which is not cancelled this way.
+func (f *flight) cancelUpstream(ctx context.Context, out upstream.Outgoing) {
+	if id := f.id.Load(); id != nil && !isTaskCall(out.Params, f.c.era) {
+		f.c.cancelRequest(ctx, *id)
+	}
+}
+
+// cancelRequest sends notifications/cancelled. A modern HTTP server learns it
+// from the closed stream instead ("Transport-Specific Cancellation").
+func (c *conn) cancelRequest(ctx context.Context, id mcp.ID) {
+	if c.permanent() || !c.alive() {
+		return
+	}
+	reason := "the client cancelled the request"
+	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		reason = "the request took too long"
+	}
+	params := strictjson.Object{{Name: "requestId", Raw: []byte(id.Raw())},
+		{Name: "reason", Raw: strictjson.AppendString(nil, reason)}}.Append(nil)
+	ctx = context.WithoutCancel(ctx)
+	c.s.spawn(func() { _ = c.send(ctx, upstream.Outgoing{Method: mcp.NotifyCancelled, Params: params}) })
+}
+
+// isTaskCall reports a legacy request that was augmented with a task.
+func isTaskCall(params []byte, e mcp.Era) bool {
+	if e != mcp.Legacy {
+		return false
+	}
+	o, err := mcp.ObjectOf(params)
+	if err != nil {
+		return false
+	}
+	_, ok := o.Get("task")
+	return ok
+}
+
+// notification translates a notification for this call's client; ok is false
+// when it is not for it.
+func (f *flight) notification(m mcp.Message) (method string, params []byte, ok bool) {
+	switch m.Method {
+	case mcp.NotifyProgress:
+		if f.from.ProgressToken == nil {
+			return "", nil, false
+		}
+		o, err := mcp.ObjectOf(m.Params)
+		if err != nil {
+			return "", nil, false
+		}
+		return m.Method, o.With(mcp.MetaProgressToken, f.from.ProgressToken).Append(nil), true
+	case mcp.NotifyMessage:
+		return m.Method, m.Params, f.wantsLog(m.Params)
+	case mcp.NotifyCancelled:
+		return "", nil, false
+	}
+	return m.Method, m.Params, true
+}
+
+// wantsLog reports whether a log message is at or above what the client asked
+// for. A modern client that named no level gets none; what a legacy server
+// sends to a legacy client is the server's choice.
+func (f *flight) wantsLog(params []byte) bool {
+	if f.from.Era == mcp.Legacy && f.c.era == mcp.Legacy {
+		return true
+	}
+	floor := mcp.LogRank(f.from.LogLevel)
+	if floor < 0 {
+		return f.from.Era == mcp.Legacy
+	}
+	o, err := mcp.ObjectOf(params)
+	if err != nil {
+		return false
+	}
+	level, ok := mcp.Text(o, "level", 32)
+	return ok && mcp.LogRank(level) >= floor
+}

@@ -1,0 +1,342 @@
+package bridge
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/munjigi/munjigi/internal/base/strictjson"
+	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/mcp"
+	"github.com/munjigi/munjigi/internal/upstream"
+)
+
+// A legacy server asks while a call is in flight; a modern client is answered
+// input_required and comes back with another request. Between the two the
+// call waits here: its request stays open at the server, in a goroutine that
+// no client's request owns.
+
+// longest bounds a suspended call in all, however often its client comes back.
+const longest = time.Hour
+
+// suspended is a call of a modern client at a legacy server. One goroutine at
+// a time works on it: the client's, or the timer that ends it.
+type suspended struct {
+	*flight
+	params []byte
+	target call.Target
+	owner  string // Principal.ClientKey
+	who    string // Principal.Key
+	cancel context.CancelFunc
+	values context.Context
+
+	done chan struct{} // closed when the server answered
+	msg  mcp.Message   // after done
+	err  error         // after done
+
+	pending []pending
+	asked   int
+	timer   *time.Timer
+}
+
+// pending is a request of the server that waits for the client.
+type pending struct {
+	key, method string
+	id          mcp.ID
+	params      []byte
+}
+
+// suspensions are the calls that wait for their clients.
+type suspensions struct {
+	s     *Server
+	mu    sync.Mutex
+	calls map[string]*suspended
+	count map[string]int
+}
+
+func (p *suspensions) init(s *Server) {
+	p.s, p.calls, p.count = s, map[string]*suspended{}, map[string]int{}
+}
+
+// put parks a call under a fresh name.
+func (p *suspensions) put(f *suspended) (state string, ok bool) {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand aborts the process instead
+	state = base64.RawURLEncoding.EncodeToString(b[:])
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.count[f.who] >= p.s.cfg.MaxSuspended {
+		return "", false
+	}
+	p.count[f.who]++
+	p.calls[state] = f
+	f.timer = time.AfterFunc(p.s.cfg.SuspendFor, func() {
+		if p.remove(state, f) {
+			f.abandon(errNoAnswer)
+		}
+	})
+	return state, true
+}
+
+// take hands a parked call to whoever brings its name, its owner only and
+// once. Another's call looks like one that is not there.
+func (p *suspensions) take(state, owner string, target call.Target) *suspended {
+	p.mu.Lock()
+	f := p.calls[state]
+	p.mu.Unlock()
+	if f == nil || f.owner != owner || f.target != target || !p.remove(state, f) {
+		return nil
+	}
+	f.timer.Stop()
+	return f
+}
+
+func (p *suspensions) remove(state string, f *suspended) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.calls[state] != f {
+		return false
+	}
+	delete(p.calls, state)
+	if p.count[f.who]--; p.count[f.who] <= 0 {
+		delete(p.count, f.who)
+	}
+	return true
+}
+
+// clear ends every parked call.
+func (p *suspensions) clear() {
+	p.mu.Lock()
+	var all []*suspended
+	for _, f := range p.calls {
+		f.timer.Stop()
+		all = append(all, f)
+	}
+	clear(p.calls)
+	clear(p.count)
+	p.mu.Unlock()
+	for _, f := range all {
+		f.cancel()
+	}
+}
+
+// callSuspendable carries a modern client's request to a legacy server.
+func (c *conn) callSuspendable(ctx context.Context, r request) (upstream.Answer, error) {
+	if r.from.Resume != nil {
+		if r.from.Resume.State != "" {
+			return upstream.Answer{}, upstream.ErrLost
+		}
+		// The first call was refused with "URL elicitation required".
+		if !allAccepted(r.from.Resume.Responses) {
+			return refuse(mcp.CodeInvalidRequest, "the server needs the user to complete a step in the browser, and the user did not accept it"), nil
+		}
+	}
+	if _, ok := mcp.RouteOf(mcp.Legacy, r.method); !ok {
+		return upstream.Answer{}, notExpressible("the server is legacy and knows no " + r.method)
+	}
+	c.applyLevel(ctx, r.from)
+	return c.suspendable(ctx, r)
+}
+
+// refuse answers with an error of our own.
+func refuse(code int, message string) upstream.Answer {
+	return upstream.Answer{Kind: mcp.ResultComplete, Error: &mcp.Error{Code: code, Message: message}}
+}
+
+// suspendable sends the request and serves it until it is answered or waits
+// for its client.
+func (c *conn) suspendable(ctx context.Context, r request) (upstream.Answer, error) {
+	f := &suspended{
+		flight: c.depart(r), params: r.params, target: r.target, done: make(chan struct{}),
+		owner: r.from.Principal.ClientKey(), who: r.from.Principal.Key(), values: context.WithoutCancel(ctx),
+	}
+	if !c.use() {
+		f.arrive()
+		return upstream.Answer{}, upstream.ErrDown
+	}
+	fctx, cancel := context.WithTimeout(f.values, longest)
+	f.cancel = cancel
+	out := upstream.Outgoing{Method: r.method, Params: legacyParams(r.params, r.from, f.token), Version: c.version}
+	c.s.spawn(func() {
+		f.msg, f.err = f.exchange(fctx, out)
+		f.arrive()
+		cancel()
+		c.release()
+		close(f.done)
+	})
+	return f.serve(ctx, r.client, nil)
+}
+
+// resume continues a parked call with what its client brings.
+func (f *suspended) resume(ctx context.Context, from upstream.Caller, client upstream.Client) (upstream.Answer, error) {
+	f.c.mu.Lock()
+	f.from.ProgressToken, f.from.LogLevel, f.from.Capabilities = from.ProgressToken, from.LogLevel, from.Capabilities
+	f.c.mu.Unlock()
+	f.collect(nil)
+	responses, _ := mcp.ObjectOf(from.Resume.Responses)
+	var left []pending
+	for _, p := range f.pending {
+		raw, ok := responses.Get(p.key)
+		if !ok || strictjson.TypeOf(raw) != strictjson.TypeObject {
+			left = append(left, p)
+			continue
+		}
+		f.c.answer(f.values, p.id, ResponseForLegacy(raw), nil)
+	}
+	f.pending = left
+	var due <-chan time.Time
+	if len(left) > 0 {
+		now := make(chan time.Time, 1)
+		now <- time.Now()
+		due = now
+	}
+	return f.serve(ctx, client, due)
+}
+
+// collect takes what the server sent: notifications go to the client that
+// waits now, requests become pending. It reports whether any is new.
+func (f *suspended) collect(client upstream.Client) (fresh bool) {
+	for _, m := range f.in.take() {
+		switch {
+		case m.Kind == mcp.Request:
+			f.asked++
+			f.pending = append(f.pending, pending{key: "r" + strconv.Itoa(f.asked), method: m.Method, id: m.ID, params: m.Params})
+			fresh = true
+		case m.Method == mcp.NotifyCancelled:
+			f.withdraw(m)
+		case client != nil:
+			if method, params, ok := f.notification(m); ok {
+				_ = client.Notify(method, params) // a client that is gone ends ctx
+			}
+		}
+	}
+	return fresh
+}
+
+// withdraw forgets a request that the server cancelled.
+func (f *suspended) withdraw(m mcp.Message) {
+	o, err := mcp.ObjectOf(m.Params)
+	if err != nil {
+		return
+	}
+	id, _ := o.Get("requestId")
+	for i, p := range f.pending {
+		if p.id.Raw() == string(id) {
+			f.c.answered(p.id)
+			f.pending = append(f.pending[:i:i], f.pending[i+1:]...)
+			return
+		}
+	}
+}
+
+// serve waits until the server answered, or asked and the round is complete,
+// or the client left.
+func (f *suspended) serve(ctx context.Context, client upstream.Client, due <-chan time.Time) (upstream.Answer, error) {
+	for {
+		if f.collect(client) && due == nil {
+			due = time.After(f.c.s.cfg.RoundGather)
+		}
+		if len(f.pending) == 0 {
+			due = nil
+		}
+		select {
+		case <-f.done:
+			f.collect(client)
+			return f.finish()
+		default:
+		}
+		select {
+		case <-f.in.wake:
+		case <-f.done:
+		case <-due:
+			f.collect(client)
+			if len(f.pending) == 0 {
+				due = nil
+				continue
+			}
+			return f.park()
+		case <-ctx.Done():
+			f.abandon(errNoAnswer)
+			return upstream.Answer{}, ctx.Err()
+		}
+	}
+}
+
+// park answers input_required and leaves the call waiting.
+func (f *suspended) park() (upstream.Answer, error) {
+	requests := make(strictjson.Object, 0, len(f.pending))
+	for _, p := range f.pending {
+		requests = append(requests, strictjson.Member{Name: p.key, Raw: InputRequest(p.method, p.params)})
+	}
+	state, ok := f.c.s.parked.put(f)
+	if !ok {
+		f.abandon(errTooMany)
+		return upstream.Answer{}, &wordedError{upstream.ErrBusy, "too many calls wait for answers of their clients"}
+	}
+	return upstream.Answer{Kind: mcp.ResultInputRequired, Requests: requests.Append(nil), State: state, Suspended: true, Era: mcp.Legacy}, nil
+}
+
+// abandon ends a call that nobody will continue and frees what it holds: the
+// server's requests are refused and the call is cancelled.
+func (f *suspended) abandon(why *mcp.Error) {
+	f.collect(nil)
+	for _, p := range f.pending {
+		f.c.answered(p.id)
+		f.c.later(upstream.Outgoing{Answer: p.id, Error: why})
+	}
+	f.pending = nil
+	f.cancel()
+}
+
+// finish turns the server's answer into the client's era.
+func (f *suspended) finish() (upstream.Answer, error) {
+	for _, p := range f.pending {
+		f.c.answered(p.id)
+		f.c.later(upstream.Outgoing{Answer: p.id, Error: errNoAnswer})
+	}
+	f.pending = nil
+	if f.err != nil {
+		return upstream.Answer{}, f.err
+	}
+	return modernAnswer(f.msg, f.from)
+}
+
+// modernAnswer turns a legacy server's response into a modern one.
+func modernAnswer(msg mcp.Message, from upstream.Caller) (upstream.Answer, error) {
+	a, err := answerOf(msg)
+	if err != nil {
+		return a, err
+	}
+	a.Era = mcp.Legacy
+	if a.Error == nil {
+		a.Result = ResultForModern(a.Result)
+		return a, nil
+	}
+	if a.Error.Code == mcp.CodeURLElicitation {
+		return urlElicitations(a.Error, from)
+	}
+	a.Error = ErrorForModern(a.Error)
+	return a, nil
+}
+
+// urlElicitations turns "URL elicitation required" (2025-11-25) into a round
+// of requests. No call waits: the client retries, and the server executes for
+// the first time.
+func urlElicitations(e *mcp.Error, from upstream.Caller) (upstream.Answer, error) {
+	list, ok := elicitationsOf(e.Data)
+	if !ok {
+		return upstream.Answer{}, violationError("its list of URL elicitations is malformed")
+	}
+	if !from.Capabilities.URL {
+		return upstream.Answer{Kind: mcp.ResultComplete, Era: mcp.Legacy, Error: &mcp.Error{Code: mcp.CodeMissingCapability,
+			Message: "Missing required client capability", Data: []byte(`{"requiredCapabilities":{"elicitation":{"url":{}}}}`)}}, nil
+	}
+	requests := make(strictjson.Object, 0, len(list))
+	for i, p := range list {
+		requests = append(requests, strictjson.Member{Name: "u" + strconv.Itoa(i+1), Raw: InputRequest(mcp.MethodElicit, p)})
+	}
+	return upstream.Answer{Kind: mcp.ResultInputRequired, Requests: requests.Append(nil), Era: mcp.Legacy}, nil
+}
