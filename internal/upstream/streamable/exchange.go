@@ -1,26 +1,21 @@
 package streamable
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"mime"
 	"net/http"
-	"time"
 
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/mcp"
 	"github.com/munjigi/munjigi/internal/upstream"
 )
 
-const (
-	maxSession    = 1 << 10
-	maxChallenges = 4
-	maxChallenge  = 4 << 10
-)
+// firstBody is how much is set aside for an answer before its bytes are there:
+// a length is a claim.
+const firstBody = 256 << 10
 
 // exchange is one request and all that the server says about it.
 type exchange struct {
@@ -30,29 +25,34 @@ type exchange struct {
 	m  *upstream.Outgoing
 }
 
-func (x *exchange) run(ctx context.Context) (mcp.Message, error) {
-	res, err := x.t.post(ctx, x.m, mcp.AppendRequest(nil, x.id, x.m.Method, x.m.Params))
+func (x *exchange) run(ctx context.Context) (msg mcp.Message, err error) {
+	listens := x.m.Method == mcp.MethodListen
+	f, err := x.t.send(ctx, outgoing{method: http.MethodPost, m: x.m, id: x.id, listens: listens})
 	if err != nil {
-		return mcp.Message{}, err
+		return msg, err
 	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return x.t.refused(res, x.id)
+	h := &f.c.h
+	if h.status != http.StatusOK {
+		msg, err = x.t.refused(f.c, x.id)
+		f.end(sound(err))
+		return msg, err
 	}
 	session := ""
 	if x.t.era == mcp.Legacy && x.m.Method == mcp.MethodInitialize {
-		if session, err = sessionID(res.Header); err != nil {
-			return mcp.Message{}, err
+		if session = h.session; h.badSession {
+			f.end(false)
+			return msg, violation("the session ID is not one short text of visible ASCII")
 		}
 	}
-	var msg mcp.Message
-	switch kind(res.Header) {
+	switch h.kind {
 	case mcp.ContentJSON:
-		msg, err = x.single(res)
+		msg, err = x.single(f.c)
+		f.end(err == nil)
 	case mcp.ContentEventStream:
-		msg, err = x.stream(ctx, res.Body, session)
+		msg, err = x.stream(ctx, f, session)
 	default:
-		err = violation("the answer is neither JSON nor an event stream")
+		f.end(false)
+		return msg, violation("the answer is neither JSON nor an event stream")
 	}
 	if err == nil && session != "" && msg.Kind == mcp.Result {
 		x.t.session.Store(&session)
@@ -60,9 +60,15 @@ func (x *exchange) run(ctx context.Context) (mcp.Message, error) {
 	return msg, err
 }
 
+// sound reports whether a connection can be used again after err.
+func sound(err error) bool {
+	var status *upstream.StatusError
+	return err == nil || errors.As(err, &status) || errors.Is(err, upstream.ErrSessionGone)
+}
+
 // single reads an answer that is one JSON message.
-func (x *exchange) single(res *http.Response) (mcp.Message, error) {
-	body, err := x.t.read(res)
+func (x *exchange) single(c *conn) (mcp.Message, error) {
+	body, err := x.t.read(c)
 	if err != nil {
 		return mcp.Message{}, err
 	}
@@ -97,19 +103,21 @@ func (x *exchange) take(msg mcp.Message) (bool, error) {
 }
 
 // stream reads messages until the response, over as many connections as a
-// legacy server asks for.
-func (x *exchange) stream(ctx context.Context, body io.Reader, session string) (mcp.Message, error) {
-	var s events
-	defer s.release()
+// legacy server asks for. It ends the flight.
+func (x *exchange) stream(ctx context.Context, f flight, session string) (mcp.Message, error) {
+	s := x.t.d.events.Get().(*events)
+	defer x.t.d.keep(s)
 	left := x.t.d.limits.Stream
 	if x.m.Method == mcp.MethodListen {
 		left = math.MaxInt64
 	}
-	s.open(body, x.t.d.limits.JSON.Bytes, left)
+	s.reset()
+	s.open(&f.c.b, x.t.d.limits.JSON.Bytes, left)
 	seen := ""
 	for tries := 0; ; {
-		msg, err := x.read(&s)
-		if err == nil || errors.Is(err, upstream.ErrViolation) || errors.Is(err, upstream.ErrTooLarge) {
+		msg, err := x.read(s, f.c)
+		f.end(err == nil)
+		if err == nil || !resumable(err) {
 			return msg, err
 		}
 		if ctx.Err() != nil {
@@ -125,24 +133,28 @@ func (x *exchange) stream(ctx context.Context, body io.Reader, session string) (
 		if s.lastID != seen {
 			seen, tries = s.lastID, 0
 		}
-		body, err := x.resume(ctx, &s, &tries)
-		if err != nil {
+		if f, err = x.resume(ctx, s, &tries); err != nil {
 			return mcp.Message{}, err
 		}
-		defer body.Close()
-		s.open(body, x.t.d.limits.JSON.Bytes, s.left)
+		s.open(&f.c.b, x.t.d.limits.JSON.Bytes, s.left)
 	}
+}
+
+// resumable reports whether a stream ended for a reason other than what the
+// server said on it.
+func resumable(err error) bool {
+	return !errors.Is(err, upstream.ErrViolation) && !errors.Is(err, upstream.ErrTooLarge)
 }
 
 func cutOff(err error) error {
 	if err == nil || errors.Is(err, errEnded) {
-		return fmt.Errorf("%w: the server ended its stream before it answered, and it cannot be resumed", upstream.ErrDown)
+		return fmt.Errorf("%w: the server ended its stream before it answered, and the answer cannot be resumed", upstream.ErrDown)
 	}
-	return fmt.Errorf("%w: the connection broke before the server answered: %w", upstream.ErrDown, err)
+	return broke(err)
 }
 
 // read returns the response from one connection's stream.
-func (x *exchange) read(s *events) (mcp.Message, error) {
+func (x *exchange) read(s *events, c *conn) (mcp.Message, error) {
 	for {
 		data, err := s.next()
 		if err != nil {
@@ -157,7 +169,7 @@ func (x *exchange) read(s *events) (mcp.Message, error) {
 			return mcp.Message{}, err
 		}
 		if done {
-			if s.more() {
+			if s.more() || c.more() {
 				return mcp.Message{}, violation("the server sent more after its response")
 			}
 			return msg, nil
@@ -173,64 +185,37 @@ func (x *exchange) read(s *events) (mcp.Message, error) {
 
 // resume asks for the rest of a stream that ended early (2025-11-25,
 // "Resumability and Redelivery").
-func (x *exchange) resume(ctx context.Context, s *events, tries *int) (io.ReadCloser, error) {
+func (x *exchange) resume(ctx context.Context, s *events, tries *int) (flight, error) {
 	var last error
 	for {
 		if *tries++; *tries > x.t.d.limits.Resumes {
-			return nil, cutOff(last)
+			return flight{}, cutOff(last)
 		}
-		if err := wait(ctx, s.pause(*tries)); err != nil {
-			return nil, err
+		if err := x.t.wait(ctx, s.pause(*tries)); err != nil {
+			return flight{}, err
 		}
-		res, err := x.t.get(ctx, s.lastID)
+		f, err := x.t.send(ctx, outgoing{method: http.MethodGet, lastEventID: s.lastID})
 		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, upstream.ErrViolation) {
-				return nil, err
+			if ctx.Err() != nil || !resumable(err) {
+				return flight{}, err
 			}
 			last = err
 			continue
 		}
+		status := f.c.h.status
+		if status == http.StatusOK && f.c.h.kind == mcp.ContentEventStream {
+			return f, nil
+		}
+		_, err = x.t.refused(f.c, x.id)
+		f.end(sound(err))
 		switch {
-		case res.StatusCode == http.StatusOK && isStream(res.Header):
-			return res.Body, nil
-		case res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests:
-			res.Body.Close()
-			last = &upstream.StatusError{Status: res.StatusCode}
-			continue
+		case errors.Is(err, upstream.ErrSessionGone), err != nil && !resumable(err):
+			return flight{}, err
+		case status < 500 && status != http.StatusTooManyRequests:
+			return flight{}, cutOff(&upstream.StatusError{Status: status})
 		}
-		_, err = x.t.refused(res, x.id)
-		res.Body.Close()
-		if errors.Is(err, upstream.ErrSessionGone) || errors.Is(err, upstream.ErrViolation) {
-			return nil, err
-		}
-		return nil, cutOff(&upstream.StatusError{Status: res.StatusCode})
+		last = &upstream.StatusError{Status: status}
 	}
-}
-
-// pause returns how long to wait before the n-th reconnection.
-func (s *events) pause(n int) time.Duration {
-	d := s.retry
-	if d == 0 {
-		d = time.Second
-	}
-	for ; n > 1 && d < maxRetry; n-- {
-		d *= 2
-	}
-	return min(d, maxRetry)
-}
-
-// open starts reading another connection, keeping the last event ID.
-func (s *events) open(r io.Reader, maxData int, left int64) {
-	s.r, s.max, s.left = r, maxData, left
-	s.pos, s.end, s.lf, s.cr = 0, 0, 0, 0
-	s.skipLF, s.started = false, false
-}
-
-func (s *events) release() { s.buf = nil }
-
-// more reports whether another message was read already.
-func (s *events) more() bool {
-	return bytes.Contains(s.buf[s.pos:s.end], []byte("data:"))
 }
 
 // decode reads one message.
@@ -239,13 +224,8 @@ func (t *transport) decode(b []byte) (mcp.Message, error) {
 	if err == nil {
 		return msg, nil
 	}
-	if o, splitErr := strictjson.SplitObject(b); splitErr == nil && strictjson.Validate(b, t.d.limits.JSON) == nil {
-		// JSON-RPC 2.0 writes the ID of an error about no request as null.
-		if id, _ := o.Get("id"); string(id) == "null" {
-			if msg, err := mcp.Decode(o.Without("id").Append(nil), t.d.limits.JSON); err == nil && msg.Kind == mcp.ErrorReply {
-				return msg, nil
-			}
-		}
+	if msg, ok := t.nullID(b); ok {
+		return msg, nil
 	}
 	var se *strictjson.Error
 	if errors.As(err, &se) && se.Kind == strictjson.KindSize {
@@ -254,52 +234,69 @@ func (t *transport) decode(b []byte) (mcp.Message, error) {
 	return mcp.Message{}, fmt.Errorf("%w: %w", upstream.ErrViolation, err)
 }
 
+// nullID reads an error whose ID is null, as JSON-RPC 2.0 writes an error about
+// no request that could be read.
+func (t *transport) nullID(b []byte) (mcp.Message, bool) {
+	if strictjson.Validate(b, t.d.limits.JSON) != nil || strictjson.TypeOf(b) != strictjson.TypeObject {
+		return mcp.Message{}, false
+	}
+	o, err := strictjson.SplitObject(b)
+	if err != nil {
+		return mcp.Message{}, false
+	}
+	if id, _ := o.Get("id"); string(id) != "null" {
+		return mcp.Message{}, false
+	}
+	msg, err := mcp.Decode(o.Without("id").Append(nil), t.d.limits.JSON)
+	return msg, err == nil && msg.Kind == mcp.ErrorReply
+}
+
 // read returns the whole body, in a buffer of its own.
-func (t *transport) read(res *http.Response) ([]byte, error) {
-	limit := t.d.limits.JSON.Bytes
-	if res.ContentLength > int64(limit) {
+func (t *transport) read(c *conn) ([]byte, error) {
+	limit := int64(t.d.limits.JSON.Bytes)
+	length := c.h.length
+	if length > limit {
 		return nil, fmt.Errorf("the answer is too large: %w", upstream.ErrTooLarge)
 	}
-	size := int64(512)
-	if res.ContentLength >= 0 {
-		size = min(res.ContentLength, 256<<10)
+	c.b.idle = 0 // one message has one deadline
+	size := int64(1 << 10)
+	if length >= 0 {
+		size = min(length, firstBody)
 	}
-	b := make([]byte, 0, size+1)
+	b := make([]byte, 0, size)
 	for {
-		if len(b) == cap(b) {
+		if len(b) == cap(b) && !c.b.done {
+			if int64(len(b)) > limit {
+				return nil, fmt.Errorf("the answer is too large: %w", upstream.ErrTooLarge)
+			}
 			b = append(b, 0)[:len(b)]
 		}
-		n, err := res.Body.Read(b[len(b):min(cap(b), limit+1)])
+		n, err := c.b.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
-		if len(b) > limit {
-			return nil, fmt.Errorf("the answer is too large: %w", upstream.ErrTooLarge)
-		}
 		if err == io.EOF {
+			if int64(len(b)) > limit {
+				return nil, fmt.Errorf("the answer is too large: %w", upstream.ErrTooLarge)
+			}
 			return b, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: the answer was cut off: %w", upstream.ErrDown, err)
+			return nil, broke(err)
 		}
 	}
 }
 
 // refused reads an answer whose status is not 200: the JSON-RPC error in it,
 // else what the status means.
-func (t *transport) refused(res *http.Response, id mcp.ID) (mcp.Message, error) {
-	status := &upstream.StatusError{Status: res.StatusCode}
-	for i, c := range res.Header.Values("WWW-Authenticate") {
-		if i < maxChallenges && len(c) <= maxChallenge {
-			status.WWWAuthenticate = append(status.WWWAuthenticate, c)
-		}
-	}
+func (t *transport) refused(c *conn, id mcp.ID) (mcp.Message, error) {
+	h := &c.h
+	status := &upstream.StatusError{Status: h.status, WWWAuthenticate: h.challenges}
 	switch {
-	case res.StatusCode == http.StatusNotFound && t.era == mcp.Legacy && t.session.Load() != nil:
+	case h.status == http.StatusNotFound && t.era == mcp.Legacy && t.session.Load() != nil:
 		return mcp.Message{}, upstream.ErrSessionGone
-	case res.StatusCode == http.StatusUnauthorized, len(status.WWWAuthenticate) > 0,
-		res.StatusCode < 400, kind(res.Header) != mcp.ContentJSON:
+	case h.status == http.StatusUnauthorized, len(h.challenges) > 0, h.status < 400, h.kind != mcp.ContentJSON:
 		return mcp.Message{}, status
 	}
-	body, err := t.read(res)
+	body, err := t.read(c)
 	if err != nil {
 		return mcp.Message{}, err
 	}
@@ -311,39 +308,4 @@ func (t *transport) refused(res *http.Response, id mcp.ID) (mcp.Message, error) 
 		return mcp.Message{}, violation("the error carries the ID of another request")
 	}
 	return msg, nil
-}
-
-// kind returns the media type of an answer, "" when there is not exactly one.
-func kind(h http.Header) string {
-	v := h["Content-Type"]
-	if len(v) != 1 {
-		return ""
-	}
-	switch v[0] {
-	case mcp.ContentJSON, mcp.ContentEventStream:
-		return v[0]
-	}
-	t, p, err := mime.ParseMediaType(v[0])
-	if err != nil {
-		return ""
-	}
-	if c, ok := p["charset"]; ok && !bytes.EqualFold([]byte(c), []byte("utf-8")) {
-		return ""
-	}
-	return t
-}
-
-func isStream(h http.Header) bool { return kind(h) == mcp.ContentEventStream }
-
-// sessionID reads the session of an initialize response, "" when the server
-// keeps none (2025-11-25, "Session Management": visible ASCII).
-func sessionID(h http.Header) (string, error) {
-	v := h[mcp.HeaderSession]
-	switch {
-	case len(v) == 0:
-		return "", nil
-	case len(v) > 1 || len(v[0]) > maxSession || !visible(v[0]):
-		return "", violation("the session ID is not one short text of visible ASCII")
-	}
-	return v[0], nil
 }

@@ -1,114 +1,278 @@
 package streamable
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/munjigi/munjigi/internal/mcp"
 	"github.com/munjigi/munjigi/internal/upstream"
 )
 
-const acceptBoth = mcp.ContentJSON + ", " + mcp.ContentEventStream
+const (
+	// headRoom is how long a head may be to share one write with its message.
+	headRoom  = 1 << 10
+	maxPooled = 128 << 10
+)
 
-// post sends one message. The caller closes the body.
-func (t *transport) post(ctx context.Context, m *upstream.Outgoing, body []byte) (*http.Response, error) {
-	return t.do(ctx, http.MethodPost, m, body, "")
+// scratch is where a request is put together: the message after headRoom
+// bytes, and the head apart until its length is known.
+type scratch struct{ head, msg []byte }
+
+// outgoing is one HTTP request.
+type outgoing struct {
+	method string // http.MethodPost, MethodGet or MethodDelete
+	m      *upstream.Outgoing
+	id     mcp.ID
+	// lastEventID resumes a stream.
+	lastEventID string
+	// listens says that the answer may be silent for ever.
+	listens bool
 }
 
-// get opens the stream of a legacy session, or resumes one.
-func (t *transport) get(ctx context.Context, lastEventID string) (*http.Response, error) {
-	return t.do(ctx, http.MethodGet, nil, nil, lastEventID)
+// flight is one HTTP request under way and its connection.
+type flight struct {
+	t    *transport
+	c    *conn
+	stop func() bool
 }
 
-// do makes one HTTP request with headers that are built here. It follows no
-// redirect and asks for no compression.
-func (t *transport) do(ctx context.Context, method string, m *upstream.Outgoing, body []byte, lastEventID string) (*http.Response, error) {
-	h := make(http.Header, 10)
-	if t.d.authorize != nil {
-		if err := t.d.authorize(ctx, h); err != nil {
-			return nil, fmt.Errorf("no credential for the server: %w", err)
+// send makes one HTTP request with headers that are built here, and reads the
+// head of its answer. The caller ends the flight.
+func (t *transport) send(ctx context.Context, o outgoing) (flight, error) {
+	s := t.d.scratch.Get().(*scratch)
+	defer func() {
+		if cap(s.msg) <= maxPooled {
+			t.d.scratch.Put(s)
 		}
+	}()
+	out, err := t.build(ctx, s, o)
+	if err != nil {
+		return flight{}, err
 	}
-	h["User-Agent"] = []string{"munjigi"}
-	h["Accept"] = []string{acceptBoth}
-	if method == http.MethodGet {
-		h["Accept"] = []string{mcp.ContentEventStream}
+	idle := t.d.limits.Idle
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < idle {
+		idle = 0 // the context ends first
 	}
-	if body != nil {
-		h["Content-Type"] = []string{mcp.ContentJSON}
-	}
-	if m != nil {
-		if err := t.describe(h, m); err != nil {
-			return nil, err
+	for {
+		f, fresh, err := t.take(ctx)
+		if err != nil {
+			return flight{}, err
 		}
+		if idle > 0 {
+			f.c.timed = true
+			_ = f.c.rw.SetDeadline(time.Now().Add(idle))
+		}
+		n, err := f.c.rw.Write(out)
+		if err != nil && n == 0 && !fresh && ctx.Err() == nil {
+			f.end(false)
+			continue // nothing left this process
+		}
+		if readErr := f.c.h.read(f.c.br, t.d.limits.Head); readErr != nil {
+			f.end(false)
+			return flight{}, broke(either(err, readErr))
+		}
+		f.c.h.close = f.c.h.close || err != nil
+		if o.listens {
+			idle = 0
+			_ = f.c.rw.SetDeadline(time.Time{})
+		}
+		f.c.b.begin(&f.c.h, idle)
+		return f, nil
+	}
+}
+
+// broke says what it means that a connection failed after a request was
+// written to it.
+func broke(err error) error {
+	if errors.Is(err, upstream.ErrViolation) || errors.Is(err, upstream.ErrTooLarge) {
+		return err
+	}
+	return fmt.Errorf("%w: the connection broke before the server answered: %w", upstream.ErrDown, err)
+}
+
+// take gets a connection that ends with the context or the transport.
+func (t *transport) take(ctx context.Context) (f flight, fresh bool, err error) {
+	c, fresh, err := t.d.pool.get(ctx)
+	if err != nil {
+		return flight{}, false, err
+	}
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		t.d.pool.put(c)
+		return flight{}, false, errClosed
+	}
+	t.live[c] = struct{}{}
+	t.mu.Unlock()
+	return flight{t: t, c: c, stop: context.AfterFunc(ctx, c.abort)}, fresh, nil
+}
+
+// end gives the connection back, for reuse if the answer was read to its end
+// or soon will be.
+func (f *flight) end(reuse bool) {
+	stopped := f.stop()
+	f.t.mu.Lock()
+	delete(f.t.live, f.c)
+	f.t.mu.Unlock()
+	if !reuse || !stopped || f.c.dead.Load() {
+		f.c.abort()
+		return
+	}
+	f.t.d.release(f.c)
+}
+
+// build puts the request together and returns its bytes, valid as long as s.
+func (t *transport) build(ctx context.Context, s *scratch, o outgoing) ([]byte, error) {
+	if s.msg == nil {
+		s.msg = make([]byte, headRoom, headRoom+4<<10)
+	}
+	msg, err := appendMessage(s.msg[:headRoom], o.m, o.id)
+	s.msg = msg
+	if err != nil {
+		return nil, err
+	}
+	h := append(s.head[:0], t.d.prefix(o.method)...)
+	if o.m != nil {
+		h = append(h, "Content-Length: "...)
+		h = strconv.AppendInt(h, int64(len(msg)-headRoom), 10)
+		h = append(h, "\r\n"...)
+	}
+	h, err = t.fields(ctx, h, o)
+	s.head = h
+	if err != nil {
+		return nil, err
+	}
+	h = append(h, "\r\n"...)
+	s.head = h
+	if len(h) > headRoom {
+		s.head = append(h, msg[headRoom:]...)
+		return s.head, nil
+	}
+	start := headRoom - len(h)
+	copy(msg[start:], h)
+	return msg[start:], nil
+}
+
+func appendMessage(dst []byte, m *upstream.Outgoing, id mcp.ID) ([]byte, error) {
+	switch {
+	case m == nil:
+		return dst, nil
+	case !id.IsZero():
+		return mcp.AppendRequest(dst, id, m.Method, m.Params), nil
+	case mcp.IsNotification(m.Method):
+		return mcp.AppendNotification(dst, m.Method, m.Params), nil
+	case m.Method == "" && !m.Answer.IsZero() && m.Error != nil:
+		return mcp.AppendError(dst, m.Answer, m.Error, false), nil
+	case m.Method == "" && !m.Answer.IsZero() && m.Result != nil:
+		return mcp.AppendResult(dst, m.Answer, m.Result), nil
+	}
+	return dst, errors.New("only a notification or a response can be sent without awaiting an answer")
+}
+
+// fields appends the headers that differ from request to request.
+func (t *transport) fields(ctx context.Context, h []byte, o outgoing) ([]byte, error) {
+	var err error
+	add := func(name, value string) {
+		if err != nil {
+			return
+		}
+		if !validField(name, value) {
+			err = errors.New("a header of the request has characters that no header may have: " + strconv.Quote(name))
+			return
+		}
+		h = append(h, name...)
+		h = append(h, ": "...)
+		h = append(h, value...)
+		h = append(h, "\r\n"...)
 	}
 	if t.era == mcp.Legacy {
-		if s := t.session.Load(); s != nil {
-			h[mcp.HeaderSession] = []string{*s}
+		t.legacyFields(o, add)
+	} else if m := o.m; m != nil {
+		if m.Version != "" {
+			add(mcp.HeaderVersion, string(m.Version))
 		}
-		if v := t.version.Load(); v != nil && m == nil {
-			h[mcp.HeaderVersion] = []string{string(*v)}
+		if m.Method != "" {
+			add(mcp.HeaderMethod, m.Method)
 		}
-		if lastEventID != "" {
-			h[mcp.HeaderLastEventID] = []string{lastEventID}
+		if m.Name != "" {
+			add(mcp.HeaderName, mcp.EncodeHeaderValue(m.Name))
+		}
+		for _, f := range m.Headers {
+			if len(f.Name) <= len(mcp.HeaderParamPrefix) || !strings.EqualFold(f.Name[:len(mcp.HeaderParamPrefix)], mcp.HeaderParamPrefix) {
+				return h, errors.New("only " + mcp.HeaderParamPrefix + " headers follow a message")
+			}
+			add(f.Name, f.Value)
 		}
 	}
-	req := &http.Request{Method: method, URL: t.d.url, Host: t.d.url.Host, Header: h,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
-	if body != nil {
-		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	if t.d.authorize != nil && err == nil {
+		credential := http.Header{}
+		if err := t.d.authorize(ctx, credential); err != nil {
+			return h, fmt.Errorf("no credential for the server: %w", err)
+		}
+		for name, values := range credential {
+			if reserved(name) {
+				return h, errors.New("a credential may not set the header " + strconv.Quote(name))
+			}
+			for _, v := range values {
+				add(name, v)
+			}
+		}
 	}
-	res, err := t.d.http.RoundTrip(req.WithContext(ctx))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", upstream.ErrDown, err)
-	}
-	if e := res.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		res.Body.Close()
-		return nil, violation("the server compressed what it was not asked to")
-	}
-	return res, nil
+	return h, err
 }
 
-// describe adds the headers that repeat what the message says.
-func (t *transport) describe(h http.Header, m *upstream.Outgoing) error {
-	if m.Version != "" {
-		if !visible(string(m.Version)) {
-			return errors.New("the protocol version cannot be a header")
+func (t *transport) legacyFields(o outgoing, add func(name, value string)) {
+	version := mcp.Version("")
+	if o.m != nil {
+		version = o.m.Version
+	} else if v := t.version.Load(); v != nil {
+		version = *v
+	}
+	if version != "" {
+		add(mcp.HeaderVersion, string(version))
+		if t.version.Load() == nil {
+			t.version.Store(&version)
 		}
-		h[mcp.HeaderVersion] = []string{string(m.Version)}
-		if t.era == mcp.Legacy && t.version.Load() == nil {
-			v := m.Version
-			t.version.Store(&v)
-		}
 	}
-	if t.era != mcp.Modern {
-		return nil
+	if s := t.session.Load(); s != nil {
+		add(mcp.HeaderSession, *s)
 	}
-	if m.Method != "" {
-		if !visible(m.Method) {
-			return errors.New("the method cannot be a header")
-		}
-		h[mcp.HeaderMethod] = []string{m.Method}
+	if o.lastEventID != "" {
+		add(mcp.HeaderLastEventID, o.lastEventID)
 	}
-	if m.Name != "" {
-		h[mcp.HeaderName] = []string{mcp.EncodeHeaderValue(m.Name)}
-	}
-	for _, f := range m.Headers {
-		h[http.CanonicalHeaderKey(f.Name)] = []string{f.Value}
-	}
-	return nil
 }
 
-// visible reports whether s is one or more visible ASCII characters.
-func visible(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] <= 0x20 || s[i] > 0x7e {
+// validField reports whether a header can be sent as it is.
+func validField(name, value string) bool {
+	for i := 0; i < len(name); i++ {
+		if c := name[i]; !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
+			// Annotations may use the rest of RFC 9110's token characters.
+			if strings.IndexByte("!#$%&'*+^`|~", c) < 0 {
+				return false
+			}
+		}
+	}
+	for i := 0; i < len(value); i++ {
+		if c := value[i]; (c < 0x20 && c != '\t') || c > 0x7e {
 			return false
 		}
 	}
-	return s != ""
+	return name != ""
+}
+
+// reserved reports whether a header says where a message ends, where it goes
+// or what it is.
+func reserved(name string) bool {
+	n := strings.ToLower(name)
+	switch n {
+	case "host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect",
+		"accept", "accept-encoding", "content-type", "content-encoding", "user-agent", "last-event-id":
+		return true
+	}
+	return strings.HasPrefix(n, "mcp-")
 }

@@ -12,7 +12,6 @@ import (
 
 const (
 	firstBuffer  = 4 << 10
-	maxPooled    = 128 << 10
 	lineOverhead = 64 // bytes that a line may have beside a message
 	maxEventID   = 1 << 10
 	minRetry     = 10 * time.Millisecond
@@ -130,6 +129,31 @@ func retryTime(v []byte) (time.Duration, bool) {
 	}
 	return max(time.Duration(ms)*time.Millisecond, minRetry), true
 }
+
+// pause returns how long to wait before the n-th reconnection in a row.
+func (s *events) pause(n int) time.Duration {
+	d := s.retry
+	if d == 0 {
+		d = time.Second
+	}
+	for ; n > 1 && d < maxRetry; n-- {
+		d *= 2
+	}
+	return min(d, maxRetry)
+}
+
+// reset forgets everything but the buffer.
+func (s *events) reset() { *s = events{buf: s.buf} }
+
+// open starts reading another connection, keeping the last event ID.
+func (s *events) open(r io.Reader, maxData int, left int64) {
+	s.r, s.max, s.left = r, maxData, left
+	s.pos, s.end, s.lf, s.cr = 0, 0, 0, 0
+	s.skipLF, s.started = false, false
+}
+
+// more reports whether the beginning of another message was read already.
+func (s *events) more() bool { return bytes.Contains(s.buf[s.pos:s.end], []byte("data:")) }
 
 // line returns the next line without its end. It is valid until the next call.
 func (s *events) line() ([]byte, error) {

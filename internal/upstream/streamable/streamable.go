@@ -20,15 +20,15 @@
 package streamable
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
+	"sync"
 	"time"
-
-	"crypto/tls"
-	"crypto/x509"
 
 	"github.com/munjigi/munjigi/internal/base/egress"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
@@ -77,11 +77,16 @@ type Config struct {
 // Dialer opens connections to one configured server. All of them share one
 // pool of TCP connections.
 type Dialer struct {
-	url       *url.URL
 	limits    Limits
 	authorize func(context.Context, http.Header) error
 	log       *slog.Logger
-	http      *http.Transport
+	pool      *pool
+
+	post, get, del string // the part of a head that never changes
+
+	scratch sync.Pool // *scratch
+	events  sync.Pool // *events
+	drains  sync.WaitGroup
 }
 
 // New checks the configuration and returns a Dialer. It connects to nothing.
@@ -98,20 +103,31 @@ func New(c Config) (*Dialer, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	d := &Dialer{url: u, limits: l, authorize: c.Authorize, log: log}
-	d.http = &http.Transport{
-		DialContext:            egress.Dialer(u),
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: c.RootCAs},
-		TLSHandshakeTimeout:    10 * time.Second,
-		DisableCompression:     true,
-		ForceAttemptHTTP2:      u.Scheme == "https",
-		MaxIdleConns:           256,
-		MaxIdleConnsPerHost:    256,
-		IdleConnTimeout:        90 * time.Second,
-		MaxResponseHeaderBytes: int64(l.Head),
-		ExpectContinueTimeout:  time.Second,
-	}
+	d := &Dialer{limits: l, authorize: c.Authorize, log: log}
+	d.pool = newPool(u, &tls.Config{
+		MinVersion:         tls.VersionTLS13,
+		RootCAs:            c.RootCAs,
+		ServerName:         u.Hostname(),
+		NextProtos:         []string{"http/1.1"},
+		ClientSessionCache: tls.NewLRUClientSessionCache(0),
+	})
+	common := " " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host + "\r\nUser-Agent: munjigi\r\nAccept-Encoding: identity\r\nAccept: "
+	d.post = http.MethodPost + common + mcp.ContentJSON + ", " + mcp.ContentEventStream + "\r\nContent-Type: " + mcp.ContentJSON + "\r\n"
+	d.get = http.MethodGet + common + mcp.ContentEventStream + "\r\n"
+	d.del = http.MethodDelete + common + mcp.ContentJSON + "\r\n"
+	d.scratch.New = func() any { return new(scratch) }
+	d.events.New = func() any { return new(events) }
 	return d, nil
+}
+
+func (d *Dialer) prefix(method string) string {
+	switch method {
+	case http.MethodGet:
+		return d.get
+	case http.MethodDelete:
+		return d.del
+	}
+	return d.post
 }
 
 // Dial returns a connection. It sends nothing: the first message does.
@@ -122,8 +138,62 @@ func (d *Dialer) Dial(ctx context.Context, o upstream.DialOptions) (upstream.Tra
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return newTransport(d, o), nil
+	return &transport{d: d, era: o.Era, unbound: o.Unbound, down: o.Down, ended: make(chan struct{}), live: map[*conn]struct{}{}}, nil
 }
 
-// Close lets go of the idle connections of all transports.
-func (d *Dialer) Close() { d.http.CloseIdleConnections() }
+// Close lets go of the idle connections of all transports, which keep none
+// from now on.
+func (d *Dialer) Close() {
+	d.pool.close()
+	d.drains.Wait()
+}
+
+const (
+	drainTime  = 250 * time.Millisecond
+	drainBytes = 4 << 10
+)
+
+// release keeps a connection whose answer is known, and waits a moment for the
+// end of its body if that has not come yet.
+func (d *Dialer) release(c *conn) {
+	if !c.b.ended() && !c.b.chunked && c.b.left >= 0 && c.b.left <= int64(c.br.Buffered()) {
+		_, _ = c.br.Discard(int(c.b.left))
+		c.b.done = true
+	}
+	if c.b.ended() || c.h.close {
+		d.pool.put(c)
+		return
+	}
+	d.drains.Go(func() { d.drain(c) })
+}
+
+// drain reads what a server sends after its answer, which may be nothing but
+// the end and, for an answer without a message, a short text.
+func (d *Dialer) drain(c *conn) {
+	c.timed, c.b.idle = true, 0
+	_ = c.rw.SetReadDeadline(time.Now().Add(drainTime))
+	var b [512]byte
+	for n := 0; n < drainBytes; {
+		k, err := c.b.Read(b[:])
+		if n += k; err != nil {
+			break
+		}
+		if c.h.kind == mcp.ContentEventStream && bytes.Contains(b[:k], []byte("data:")) {
+			d.contained("more messages after the response")
+			break
+		}
+	}
+	d.pool.put(c)
+}
+
+// contained notes what a server did wrong where no caller can be told.
+func (d *Dialer) contained(what string) {
+	d.log.Warn("server broke the protocol", slog.String("what", what))
+}
+
+// keep returns a reader of events for reuse, unless its buffer has grown.
+func (d *Dialer) keep(s *events) {
+	if s.r = nil; len(s.buf) <= maxPooled {
+		d.events.Put(s)
+	}
+}

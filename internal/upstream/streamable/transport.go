@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"math"
 	"net/http"
 	"sync"
@@ -15,6 +13,9 @@ import (
 	"github.com/munjigi/munjigi/internal/mcp"
 	"github.com/munjigi/munjigi/internal/upstream"
 )
+
+// closeTime is how long a server may take to end a session.
+const closeTime = 2 * time.Second
 
 // transport is one connection in the sense of MCP: a legacy session, or the
 // endpoint of a stateless server.
@@ -28,14 +29,12 @@ type transport struct {
 	session atomic.Pointer[string]
 	version atomic.Pointer[mcp.Version]
 
-	ctx      context.Context // ends with Close
-	cancel   context.CancelFunc
-	downOnce sync.Once
-}
+	mu     sync.Mutex
+	closed bool
+	live   map[*conn]struct{} // the connections of exchanges under way
+	ended  chan struct{}      // closed by Close
 
-func newTransport(d *Dialer, o upstream.DialOptions) *transport {
-	ctx, cancel := context.WithCancel(context.Background())
-	return &transport{d: d, era: o.Era, unbound: o.Unbound, down: o.Down, ctx: ctx, cancel: cancel}
+	downOnce sync.Once
 }
 
 var errClosed = fmt.Errorf("the connection was closed: %w", upstream.ErrDown)
@@ -49,10 +48,8 @@ func (t *transport) Exchange(ctx context.Context, m upstream.Outgoing, h upstrea
 	if m.RequestID != nil {
 		m.RequestID(id)
 	}
-	own, end := t.bind(ctx)
-	defer end()
 	x := exchange{t: t, id: id, h: h, m: &m}
-	msg, err := x.run(own)
+	msg, err := x.run(ctx)
 	if err != nil {
 		return mcp.Message{}, t.cause(ctx, err)
 	}
@@ -61,36 +58,28 @@ func (t *transport) Exchange(ctx context.Context, m upstream.Outgoing, h upstrea
 
 // Send implements upstream.Transport.
 func (t *transport) Send(ctx context.Context, m upstream.Outgoing) error {
-	var body []byte
-	switch {
-	case mcp.IsNotification(m.Method):
-		body = mcp.AppendNotification(nil, m.Method, m.Params)
-	case m.Method == "" && !m.Answer.IsZero() && m.Error != nil:
-		body = mcp.AppendError(nil, m.Answer, m.Error, false)
-	case m.Method == "" && !m.Answer.IsZero() && m.Result != nil:
-		body = mcp.AppendResult(nil, m.Answer, m.Result)
-	default:
-		return errors.New("only a notification or a response can be sent")
-	}
-	own, end := t.bind(ctx)
-	defer end()
-	res, err := t.post(own, &m, body)
+	f, err := t.send(ctx, outgoing{method: http.MethodPost, m: &m})
 	if err != nil {
 		return t.cause(ctx, err)
 	}
-	defer res.Body.Close()
-	switch res.StatusCode {
+	switch f.c.h.status {
 	case http.StatusOK, http.StatusAccepted, http.StatusNoContent:
-		if res.ContentLength != 0 && !isStream(res.Header) {
-			_, _ = io.CopyN(io.Discard, res.Body, 4<<10)
-		}
+		f.end(f.c.h.kind != mcp.ContentEventStream)
 		return nil
 	}
-	_, err = t.refused(res, mcp.ID{})
+	return t.cause(ctx, t.rejected(f))
+}
+
+// rejected ends a flight whose answer has an unwelcome status, and says why it
+// was unwelcome.
+func (t *transport) rejected(f flight) error {
+	status := f.c.h.status
+	_, err := t.refused(f.c, mcp.ID{})
+	f.end(sound(err))
 	if err == nil {
-		err = &upstream.StatusError{Status: res.StatusCode}
+		err = &upstream.StatusError{Status: status}
 	}
-	return t.cause(ctx, err)
+	return err
 }
 
 // Listen implements upstream.Transport. A server without such a stream answers
@@ -101,58 +90,45 @@ func (t *transport) Listen(ctx context.Context) error {
 	if t.era != mcp.Legacy {
 		return fmt.Errorf("only legacy servers have a stream beside the calls: %w", upstream.ErrNotExpressible)
 	}
-	own, end := t.bind(ctx)
-	defer end()
-	return t.cause(ctx, t.listen(own))
-}
-
-func (t *transport) listen(ctx context.Context) error {
-	var s events
-	defer s.release()
-	for idle := 0; ; {
-		res, err := t.get(ctx, s.lastID)
-		if err == nil && res.StatusCode != http.StatusOK {
-			_, err = t.refused(res, mcp.ID{})
-			res.Body.Close()
-			if err == nil {
-				err = &upstream.StatusError{Status: res.StatusCode}
-			}
-			return err
+	s := t.d.events.Get().(*events)
+	defer t.d.keep(s)
+	s.reset()
+	for quiet := 1; ; quiet++ {
+		got, err := t.hear(ctx, s)
+		if got {
+			quiet = 1
 		}
-		if err == nil && !isStream(res.Header) {
-			res.Body.Close()
-			return violation("the server answered GET with something else than an event stream")
+		var status *upstream.StatusError
+		if ctx.Err() != nil || !resumable(err) || errors.As(err, &status) || errors.Is(err, upstream.ErrSessionGone) || errors.Is(err, errClosed) {
+			return t.cause(ctx, err)
 		}
-		if err == nil {
-			var got bool
-			got, err = t.hear(res.Body, &s)
-			res.Body.Close()
-			if got {
-				idle = 0
-			}
-			if errors.Is(err, upstream.ErrViolation) || errors.Is(err, upstream.ErrTooLarge) {
-				return err
-			}
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if idle++; idle > t.d.limits.Resumes {
+		if quiet > t.d.limits.Resumes {
 			if errors.Is(err, errEnded) {
 				return nil
 			}
 			return err
 		}
-		if err := wait(ctx, s.pause(idle)); err != nil {
-			return err
+		if err := t.wait(ctx, s.pause(quiet)); err != nil {
+			return t.cause(ctx, err)
 		}
 	}
 }
 
 // hear hands on what comes over one GET stream and reports whether anything
 // did.
-func (t *transport) hear(body io.Reader, s *events) (got bool, err error) {
-	s.open(body, t.d.limits.JSON.Bytes, math.MaxInt64)
+func (t *transport) hear(ctx context.Context, s *events) (got bool, err error) {
+	f, err := t.send(ctx, outgoing{method: http.MethodGet, lastEventID: s.lastID, listens: true})
+	if err != nil {
+		return false, err
+	}
+	if f.c.h.status != http.StatusOK {
+		return false, t.rejected(f)
+	}
+	defer func() { f.end(errors.Is(err, errEnded)) }()
+	if f.c.h.kind != mcp.ContentEventStream {
+		return false, violation("the server answered GET with something else than an event stream")
+	}
+	s.open(&f.c.b, t.d.limits.JSON.Bytes, math.MaxInt64)
 	for {
 		data, err := s.next()
 		if err != nil {
@@ -175,68 +151,67 @@ func (t *transport) hear(body io.Reader, s *events) (got bool, err error) {
 // Close implements upstream.Transport. Exchanges under way fail; a legacy
 // session is ended, for which the server has two seconds.
 func (t *transport) Close() error {
-	select {
-	case <-t.ctx.Done():
-		return nil
-	default:
-	}
-	t.cancel()
-	if t.session.Load() == nil {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	t.closed = true
+	close(t.ended)
+	for c := range t.live {
+		c.abort()
+	}
+	t.mu.Unlock()
+	session := t.session.Load()
+	if session == nil || *session == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
-	res, err := t.do(ctx, http.MethodDelete, nil, nil, "")
+	// A transport of its own, since this one takes no connection any more.
+	last := &transport{d: t.d, era: t.era, live: map[*conn]struct{}{}}
+	last.session.Store(session)
+	last.version.Store(t.version.Load())
+	f, err := last.send(ctx, outgoing{method: http.MethodDelete})
 	if err != nil {
 		return err
 	}
-	_, _ = io.CopyN(io.Discard, res.Body, 4<<10)
-	res.Body.Close()
+	f.end(true)
 	return nil
-}
-
-// bind derives a context that also ends with the transport.
-func (t *transport) bind(ctx context.Context) (context.Context, func()) {
-	own, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(t.ctx, cancel)
-	return own, func() { stop(); cancel() }
 }
 
 // cause names the reason for which an operation of ctx failed.
 func (t *transport) cause(ctx context.Context, err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case ctx.Err() != nil:
+	}
+	if ctx.Err() != nil {
 		return ctx.Err()
-	case t.ctx.Err() != nil:
+	}
+	select {
+	case <-t.ended:
 		return errClosed
-	case errors.Is(err, upstream.ErrSessionGone):
-		t.lost(err)
+	default:
+	}
+	if errors.Is(err, upstream.ErrSessionGone) {
+		t.downOnce.Do(func() {
+			if t.down != nil {
+				t.down(err)
+			}
+		})
 	}
 	return err
 }
 
-func (t *transport) lost(err error) {
-	t.downOnce.Do(func() {
-		if t.down != nil {
-			t.down(err)
-		}
-	})
-}
-
-// contained notes what a server did wrong where no caller can be told.
-func (t *transport) contained(what string) {
-	t.d.log.Warn("server broke the protocol", slog.String("what", what))
-}
-
-// wait sleeps until d has passed or ctx ends.
-func wait(ctx context.Context, d time.Duration) error {
+// wait sleeps until d has passed or the context or the transport ends.
+func (t *transport) wait(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-t.ended:
+		return errClosed
 	case <-timer.C:
 		return nil
 	}
