@@ -192,6 +192,9 @@ var (
 	ErrSessionGone = errors.New("the server ended the session")
 	// ErrDown: the process exited or the endpoint cannot be reached.
 	ErrDown = errors.New("the server is not available")
+	// ErrCutOff: the connection broke between a request and its answer. The
+	// session may live on; whether the request took effect is not known.
+	ErrCutOff = errors.New("the server's answer was cut off")
 	// ErrBackoff: the server crashed lately and is not started again yet.
 	ErrBackoff = errors.New("the server crashed and is waiting to be started again")
 	// ErrViolation: the server sent what the protocol does not allow.

@@ -148,7 +148,7 @@ func resumable(err error) bool {
 
 func cutOff(err error) error {
 	if err == nil || errors.Is(err, errEnded) {
-		return fmt.Errorf("%w: the server ended its stream before it answered, and the answer cannot be resumed", upstream.ErrDown)
+		return fmt.Errorf("%w: the server ended its stream early and does not let it be resumed", upstream.ErrCutOff)
 	}
 	return broke(err)
 }

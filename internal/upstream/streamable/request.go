@@ -92,7 +92,7 @@ func broke(err error) error {
 	if errors.Is(err, upstream.ErrViolation) || errors.Is(err, upstream.ErrTooLarge) {
 		return err
 	}
-	return fmt.Errorf("%w: the connection broke before the server answered: %w", upstream.ErrDown, err)
+	return fmt.Errorf("%w: %w", upstream.ErrCutOff, err)
 }
 
 // take gets a connection that ends with the context or the transport.
