@@ -76,6 +76,17 @@ func (s source) alias(imported string) string {
 	return ""
 }
 
+// functions returns the names of the file's functions.
+func (s source) functions() []string {
+	var out []string
+	for _, d := range s.file.Decls {
+		if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil {
+			out = append(out, fn.Name.Name)
+		}
+	}
+	return out
+}
+
 // product returns every file that is not a test.
 func (t tree) product() []source {
 	var out []source

@@ -40,6 +40,7 @@ func rules() []rule {
 		{"randomness", checkRandom},
 		{"machine paths", checkPaths},
 		{"links", checkLinks},
+		{"named tests", checkNamedTests},
 	}
 }
 

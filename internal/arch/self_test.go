@@ -50,7 +50,8 @@ func sound() map[string]string {
 		"internal/gateway/gateway.go":       "import _ \"example.org/m/internal/upstream\"",
 		"internal/upstream/stdio/stdio.go":  "import _ \"example.org/m/internal/upstream\"",
 		"internal/authn/local/local.go":     "import \"example.org/m/internal/call\"\nfunc Make() { call.NewPrincipal() }",
-		"internal/authn/local/more_test.go": "import \"math/rand\"\nfunc init() { _ = rand.Int() }\nvar state int",
+		"docs/y.md":                         "held by `TestThere`\n",
+		"internal/authn/local/more_test.go": "import \"math/rand\"\nfunc TestThere() {}\nfunc init() { _ = rand.Int() }\nvar state int",
 		"cmd/munjigi/main.go":               "import _ \"example.org/m/internal/gateway\"\nfunc main() {}",
 	}
 }
@@ -131,6 +132,7 @@ func TestEachRuleBites(t *testing.T) {
 		{"machine path in code", "machine paths", "internal/mcp/p.go", "const p = \"/" + "farm/x\"", "one machine"},
 
 		{"dead link", "links", "docs/x.md", "[gone](gone.md)\n", "docs/gone.md"},
+		{"test that is not there", "named tests", "docs/x.md", "held by `TestNothing`\n", "TestNothing"},
 		{"dead picture", "links", "docs/x.md", "<source srcset=\"img/gone.svg\">\n", "docs/img/gone.svg"},
 	}
 	seen := map[string]bool{}

@@ -30,12 +30,8 @@ import (
 // Name is the configured name under which the server is mounted.
 const Name = "demo"
 
-// RefusedTool is listed and meant to be refused by the gateway's policy; see
-// RefusedWhy.
+// RefusedTool is listed and meant to be refused by the gateway's policy.
 const RefusedTool = "delete_everything"
-
-// RefusedWhy is the sentence that the caller of RefusedTool reads.
-const RefusedWhy = "this tool is here to be refused: no policy permits it"
 
 // Limits of what the tools take.
 const (
