@@ -119,6 +119,18 @@ func (e Endpoint) Post(method, name string, body []byte) []byte {
 	return b.Bytes()
 }
 
+// Delete builds the request that ends a legacy session.
+func (e Endpoint) Delete() []byte {
+	var b bytes.Buffer
+	b.WriteString("DELETE " + e.URL.RequestURI() + " HTTP/1.1\r\nHost: " + e.URL.Host +
+		"\r\nMCP-Protocol-Version: " + Legacy + "\r\nMcp-Session-Id: " + e.Session + "\r\n")
+	for _, h := range e.Headers {
+		b.WriteString(h + "\r\n")
+	}
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
 // Call builds a tools/call over HTTP with arguments of size bytes.
 func (e Endpoint) Call(tool string, size int) (*Call, error) {
 	body, err := callBody(e.Modern, tool, size)
