@@ -21,13 +21,13 @@ func principal(subject string) call.Principal {
 	return call.NewPrincipal(call.Identity{Issuer: "munjigi:local", Subject: subject, Kind: call.Operator})
 }
 
-// clear judges a call as a gateway that permits everything would.
-func clear(t testing.TB, method, params string) *call.Clearance {
+// cleared judges a call as a gateway that permits everything would.
+func cleared(t testing.TB, method, params string) *call.Clearance {
 	t.Helper()
-	return clearFor(t, demo.Name, method, params)
+	return clearedFor(t, demo.Name, method, params)
 }
 
-func clearFor(t testing.TB, server, method, params string) *call.Clearance {
+func clearedFor(t testing.TB, server, method, params string) *call.Clearance {
 	t.Helper()
 	c := call.New(time.Now())
 	c.Principal = principal("operator")
@@ -67,7 +67,7 @@ func callerOf(e mcp.Era) upstream.Caller {
 
 func ask(t testing.TB, from upstream.Caller, c upstream.Client, method, params string) upstream.Answer {
 	t.Helper()
-	a, err := demo.New(demo.Options{Version: "1.2.3"}).Call(t.Context(), clear(t, method, params), from, c)
+	a, err := demo.New(demo.Options{Version: "1.2.3"}).Call(t.Context(), cleared(t, method, params), from, c)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, params, err)
 	}
@@ -208,7 +208,7 @@ func TestExplainSaysWhatItWasTold(t *testing.T) {
 	lines := []string{"callers need a token"}
 	s := demo.New(demo.Options{Protected: lines, Open: []string{"servers are not sandboxed"}})
 	lines[0] = "changed afterwards"
-	a, err := s.Call(t.Context(), clear(t, mcp.MethodToolsCall, `{"name":"explain_gateway"}`), callerOf(mcp.Modern), nil)
+	a, err := s.Call(t.Context(), cleared(t, mcp.MethodToolsCall, `{"name":"explain_gateway"}`), callerOf(mcp.Modern), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +294,7 @@ func TestAskNameLegacy(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			a, err := demo.New(demo.Options{}).Call(t.Context(), clear(t, mcp.MethodToolsCall, `{"name":"ask_name"}`), callerOf(mcp.Legacy), &tt.who)
+			a, err := demo.New(demo.Options{}).Call(t.Context(), cleared(t, mcp.MethodToolsCall, `{"name":"ask_name"}`), callerOf(mcp.Legacy), &tt.who)
 			if !errors.Is(err, tt.err) || !strings.Contains(string(a.Result), tt.want) {
 				t.Errorf("%s, %v; want %q, %v", a.Result, err, tt.want, tt.err)
 			}
@@ -380,7 +380,7 @@ func TestSlowCountEndsWithItsCaller(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 1200*time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		_, err := demo.New(demo.Options{}).Call(ctx, clear(t, mcp.MethodToolsCall, `{"name":"slow_count","arguments":{"to":20,"pause_ms":1000}}`), callerOf(mcp.Legacy), &person{})
+		_, err := demo.New(demo.Options{}).Call(ctx, cleared(t, mcp.MethodToolsCall, `{"name":"slow_count","arguments":{"to":20,"pause_ms":1000}}`), callerOf(mcp.Legacy), &person{})
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 1200*time.Millisecond {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
@@ -388,7 +388,7 @@ func TestSlowCountEndsWithItsCaller(t *testing.T) {
 	gone := errors.New("the client is gone")
 	from := callerOf(mcp.Legacy)
 	from.ProgressToken = []byte("1")
-	_, err := demo.New(demo.Options{}).Call(t.Context(), clear(t, mcp.MethodToolsCall, `{"name":"slow_count","arguments":{"pause_ms":0}}`), from, &person{lost: gone})
+	_, err := demo.New(demo.Options{}).Call(t.Context(), cleared(t, mcp.MethodToolsCall, `{"name":"slow_count","arguments":{"pause_ms":0}}`), from, &person{lost: gone})
 	if !errors.Is(err, gone) {
 		t.Errorf("it counts on for nobody: %v", err)
 	}
@@ -405,15 +405,15 @@ func TestNothingWithoutClearance(t *testing.T) {
 	if _, err := s.Call(t.Context(), &call.Clearance{}, callerOf(mcp.Modern), nil); !errors.Is(err, call.ErrNotCleared) {
 		t.Errorf("the zero clearance: %v", err)
 	}
-	if _, err := s.Call(t.Context(), clearFor(t, "files", mcp.MethodToolsList, `{}`), callerOf(mcp.Modern), nil); !errors.Is(err, call.ErrNotCleared) {
+	if _, err := s.Call(t.Context(), clearedFor(t, "files", mcp.MethodToolsList, `{}`), callerOf(mcp.Modern), nil); !errors.Is(err, call.ErrNotCleared) {
 		t.Errorf("a clearance of another server: %v", err)
 	}
 	stranger := callerOf(mcp.Modern)
 	stranger.Principal = principal("stranger")
-	if _, err := s.Call(t.Context(), clear(t, mcp.MethodToolsList, `{}`), stranger, nil); !errors.Is(err, call.ErrNotCleared) {
+	if _, err := s.Call(t.Context(), cleared(t, mcp.MethodToolsList, `{}`), stranger, nil); !errors.Is(err, call.ErrNotCleared) {
 		t.Errorf("a clearance of another caller: %v", err)
 	}
-	cl := clear(t, mcp.MethodToolsList, `{}`)
+	cl := cleared(t, mcp.MethodToolsList, `{}`)
 	if _, err := s.Call(t.Context(), cl, callerOf(mcp.Modern), nil); err != nil {
 		t.Error(err)
 	}
@@ -426,7 +426,7 @@ func TestNothingWithoutClearance(t *testing.T) {
 	if err := s.Listen(t.Context(), cl, callerOf(mcp.Modern), nil); !errors.Is(err, call.ErrSpent) {
 		t.Errorf("a stream with a spent clearance: %v", err)
 	}
-	if _, err := s.Call(t.Context(), clear(t, mcp.MethodToolsList, `{}`), upstream.Caller{Principal: principal("operator")}, nil); err == nil {
+	if _, err := s.Call(t.Context(), cleared(t, mcp.MethodToolsList, `{}`), upstream.Caller{Principal: principal("operator")}, nil); err == nil {
 		t.Error("a caller of no era was answered")
 	}
 	if _, err := s.Describe(t.Context(), upstream.Caller{}); err == nil {
@@ -440,7 +440,7 @@ func TestListenEndsWithTheClient(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		who := &person{}
-		err := demo.New(demo.Options{}).Listen(ctx, clear(t, mcp.MethodListen, `{"notifications":{"toolsListChanged":true}}`), callerOf(mcp.Modern), who)
+		err := demo.New(demo.Options{}).Listen(ctx, cleared(t, mcp.MethodListen, `{"notifications":{"toolsListChanged":true}}`), callerOf(mcp.Modern), who)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
@@ -505,7 +505,7 @@ func FuzzCall(f *testing.F) {
 			from.Resume = &upstream.Resume{Responses: []byte(reply)}
 			var before upstream.Answer
 			for round := range 2 {
-				a, err := demo.New(demo.Options{Version: "1"}).Call(ctx, clear(t, method, params), from, &person{reply: reply})
+				a, err := demo.New(demo.Options{Version: "1"}).Call(ctx, cleared(t, method, params), from, &person{reply: reply})
 				if errors.Is(err, context.Canceled) {
 					break
 				}
