@@ -65,7 +65,7 @@ type App struct {
 	o        Options
 	ring     keys.Ring
 	db       *sqlite.Store
-	kv       store.KV
+	nonces   store.KV
 	record   *log.Log
 	auth     *local.Local
 	tokens   *tokens
@@ -129,15 +129,17 @@ func (a *App) foundations(ctx context.Context, cfg *config.Config) error {
 	if a.record, err = log.Open(log.Options{Dir: filepath.Join(cfg.Data, "audit")}); err != nil {
 		return err
 	}
-	if a.db, err = sqlite.Open(ctx, filepath.Join(cfg.Data, "store.db")); err != nil {
+	if a.db, err = sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(cfg.Data, "store.db")}); err != nil {
 		return err
 	}
-	a.kv = a.db
+	if a.nonces, err = a.db.Bucket("once"); err != nil {
+		return err
+	}
 	_, key, err := ring.Subkey("client-token")
 	if err != nil {
 		return err
 	}
-	if a.tokens, err = openTokens(ctx, a.kv); err != nil {
+	if a.tokens, err = openTokens(ctx, a.db); err != nil {
 		return err
 	}
 	token, digest, err := local.OperatorToken(cfg.Data)
@@ -196,6 +198,7 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	gw := map[string]upstream.Server{}
 	var order []string
 	records := map[string]audit.Recorder{}
+	times := map[string]gateway.Times{}
 	for _, s := range cfg.Servers {
 		if !s.Enabled {
 			continue
@@ -209,6 +212,7 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 		}
 		servers[s.Name], gw[s.Name] = r, r.server
 		order = append(order, s.Name)
+		times[s.Name] = gateway.Times{Silence: s.Timeout, Call: s.Deadline}
 		records[s.Name] = a.record.With(durability(s.Durability))
 	}
 	merged := cfg.MergedServers()
@@ -236,8 +240,8 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 		Name: "munjigi", Version: a.o.Version,
 		Servers: gw, Order: order, Merged: merged,
 		Authn: a.auth, Authz: decider, Guards: guards, Catalog: a.catalog,
-		Record: a.record.With(durability(cfg.Audit.Durability)), RecordOf: records,
-		Sealer: sealer{a.ring}, Once: once{a.kv}, Limits: limitsOf(cfg), Floor: mcp.Version(cfg.ProtocolFloor),
+		Record: a.record.With(durability(cfg.Audit.Durability)), RecordOf: records, Times: times,
+		Sealer: sealer{a.ring}, Once: once{a.nonces}, Limits: limitsOf(cfg), Floor: mcp.Version(cfg.ProtocolFloor),
 		Hosts: hosts, Origins: origins, BaseURL: base,
 		Sessions: a.sessions, Generations: a.gens.now, Logger: a.o.Logger,
 	})

@@ -118,7 +118,9 @@ func (a *App) Watch(ctx context.Context, told <-chan os.Signal) {
 func (a *App) Sessions() *gateway.Sessions { return a.sessions }
 
 // certificates serves one certificate and takes a new one without a restart.
-type certificates struct{ now atomic.Pointer[tls.Certificate] }
+type certificates struct {
+	now atomic.Pointer[tls.Certificate]
+}
 
 func (c *certificates) load(cert, key string) error {
 	p, err := tls.LoadX509KeyPair(cert, key)

@@ -100,5 +100,5 @@ type once struct{ kv store.KV }
 
 // First implements gateway.Once.
 func (o once) First(ctx context.Context, key string, until time.Time) (bool, error) {
-	return o.kv.PutIfAbsent(ctx, "once", key, []byte{1}, until)
+	return o.kv.PutIfAbsent(ctx, key, []byte{1}, until)
 }

@@ -74,7 +74,7 @@ func (a *App) dialer(ctx context.Context, cfg *config.Config, s config.Server) (
 			return nil, bridge.HTTP, err
 		}
 		limits := streamable.DefaultLimits()
-		limits.JSON, limits.Idle = json, s.Timeout
+		limits.JSON, limits.Idle = json, s.Deadline
 		header := http.Header{}
 		for _, h := range s.Credential.Headers {
 			v, err := a.reveal(ctx, h.Value)

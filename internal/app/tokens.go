@@ -23,8 +23,8 @@ const (
 
 // tokens keeps which client tokens were given out and which were taken back.
 type tokens struct {
-	kv store.KV
-	mu sync.RWMutex
+	given, back store.KV // tokens given out, and those taken back
+	mu          sync.RWMutex
 	// revoked holds the proofs of tokens that were taken back.
 	revoked map[string]bool
 }
@@ -42,9 +42,16 @@ type TokenInfo struct {
 	Revoked bool      `json:"revoked"`
 }
 
-func openTokens(ctx context.Context, kv store.KV) (*tokens, error) {
-	t := &tokens{kv: kv, revoked: map[string]bool{}}
-	err := kv.Scan(ctx, bucketRevoked, "", func(e store.Entry) bool {
+func openTokens(ctx context.Context, db store.Store) (*tokens, error) {
+	t := &tokens{revoked: map[string]bool{}}
+	var err error
+	if t.given, err = db.Bucket(bucketTokens); err != nil {
+		return nil, err
+	}
+	if t.back, err = db.Bucket(bucketRevoked); err != nil {
+		return nil, err
+	}
+	err = t.back.Scan(ctx, "", func(e store.Entry) bool {
 		t.revoked[e.Key] = true
 		return true
 	})
@@ -60,7 +67,7 @@ func (t *tokens) isRevoked(proof string) bool {
 // current returns the valid token of a client, making one when there is none.
 func (t *tokens) current(ctx context.Context, client string) (local.Token, error) {
 	for range 3 {
-		e, err := t.kv.Get(ctx, bucketTokens, client)
+		e, err := t.given.Get(ctx, client)
 		row := tokenRow{}
 		switch {
 		case errors.Is(err, store.ErrNotFound):
@@ -82,9 +89,9 @@ func (t *tokens) current(ctx context.Context, client string) (local.Token, error
 		}
 		var ok bool
 		if e.Version == 0 {
-			ok, err = t.kv.PutIfAbsent(ctx, bucketTokens, client, b, time.Time{})
+			ok, err = t.given.PutIfAbsent(ctx, client, b, time.Time{})
 		} else {
-			ok, err = t.kv.CompareAndSwap(ctx, bucketTokens, client, e.Version, b, time.Time{})
+			ok, err = t.given.CompareAndSwap(ctx, client, e.Version, b, time.Time{})
 		}
 		if err != nil {
 			return local.Token{}, err
@@ -98,7 +105,7 @@ func (t *tokens) current(ctx context.Context, client string) (local.Token, error
 
 // revoke takes back every token that a client has.
 func (t *tokens) revoke(ctx context.Context, client string) error {
-	e, err := t.kv.Get(ctx, bucketTokens, client)
+	e, err := t.given.Get(ctx, client)
 	if errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("no client %q has a token: `munjigi tokens list` shows them", client)
 	}
@@ -114,7 +121,7 @@ func (t *tokens) revoke(ctx context.Context, client string) error {
 		if t.isRevoked(proof) {
 			continue
 		}
-		if _, err := t.kv.PutIfAbsent(ctx, bucketRevoked, proof, []byte{1}, time.Now().Add(TokenTTL)); err != nil {
+		if _, err := t.back.PutIfAbsent(ctx, proof, []byte{1}, time.Now().Add(TokenTTL)); err != nil {
 			return err
 		}
 		t.mu.Lock()
@@ -126,7 +133,7 @@ func (t *tokens) revoke(ctx context.Context, client string) error {
 
 func (t *tokens) list(ctx context.Context) ([]TokenInfo, error) {
 	var out []TokenInfo
-	err := t.kv.Scan(ctx, bucketTokens, "", func(e store.Entry) bool {
+	err := t.given.Scan(ctx, "", func(e store.Entry) bool {
 		var row tokenRow
 		if json.Unmarshal(e.Value, &row) == nil {
 			tok := local.Token{Client: e.Key, Serial: row.Serial, Expires: time.Unix(row.Expires, 0)}

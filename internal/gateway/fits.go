@@ -46,6 +46,36 @@ func (q question) fits(raw []byte) string {
 	return ""
 }
 
+// trim drops from an elicitation answer what was not asked for: nothing that a
+// server did not ask reaches it. Other answers stay as they are.
+func (q question) trim(raw []byte) []byte {
+	if q.Method != mcp.MethodElicit || q.Schema == nil {
+		return raw
+	}
+	o, err := strictjson.SplitObject(raw)
+	if err != nil {
+		return raw
+	}
+	content, _ := o.Get("content")
+	have, err1 := mcp.ObjectOf(content)
+	schema, err2 := mcp.ObjectOf(q.Schema)
+	if err1 != nil || err2 != nil {
+		return raw
+	}
+	propsRaw, _ := schema.Get("properties")
+	props, _ := mcp.ObjectOf(propsRaw)
+	kept := have[:0:0]
+	for _, m := range have {
+		if _, asked := props.Get(m.Name); asked {
+			kept = append(kept, m)
+		}
+	}
+	if len(kept) == len(have) {
+		return raw
+	}
+	return o.With("content", kept.Append(nil)).Append(nil)
+}
+
 func (q question) elicited(o strictjson.Object) string {
 	action, _ := mcp.Text(o, "action", 16)
 	switch action {
@@ -91,7 +121,7 @@ func fitsFlat(schema, content strictjson.Object) string {
 	for _, m := range content {
 		p, asked := props.Get(m.Name)
 		if !asked {
-			return "content has " + printable(m.Name) + ", which was not asked for"
+			continue // dropped by trim
 		}
 		po, err := mcp.ObjectOf(p)
 		if err != nil {

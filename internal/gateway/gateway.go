@@ -81,6 +81,10 @@ func DefaultLimits() Limits {
 	}
 }
 
+// Times are the patience with one server: how long a call may show no sign of
+// life, and how long it may take in all. Zero means the gateway's own.
+type Times struct{ Silence, Call time.Duration }
+
 // Options are the parts of a gateway. All are required unless said otherwise.
 type Options struct {
 	Name, Version string
@@ -96,10 +100,12 @@ type Options struct {
 	// Record takes events; RecordOf overrides it by server (optional).
 	Record   audit.Recorder
 	RecordOf map[string]audit.Recorder
-	Sealer   Sealer
-	Once     Once
-	Limits   Limits
-	Floor    mcp.Version
+	// Times override Limits.CallTime by server and bound its silence.
+	Times  map[string]Times
+	Sealer Sealer
+	Once   Once
+	Limits Limits
+	Floor  mcp.Version
 	// Hosts are the accepted Host values, lower case, with port; Origins the
 	// accepted Origin values.
 	Hosts, Origins []string

@@ -143,6 +143,14 @@ func (p *peer) fits(id mcp.ID, result []byte) string {
 	return w.question.fits(result)
 }
 
+// trim drops from an answer what was not asked.
+func (p *peer) trim(id mcp.ID, result []byte) []byte {
+	if w := p.find(id); w != nil {
+		return w.question.trim(result)
+	}
+	return result
+}
+
 // deliver hands an answer to who waits for it; only the first is taken.
 func (p *peer) deliver(id mcp.ID, r reply) bool {
 	p.mu.Lock()

@@ -133,7 +133,11 @@ func (g *Gateway) inspectRequest(ctx context.Context, c *call.Call, in *inbound)
 
 // deadline gives the call its last moment.
 func (g *Gateway) deadline(ctx context.Context, c *call.Call) (context.Context, context.CancelFunc) {
-	c.Deadline = c.Started.Add(g.o.Limits.CallTime)
+	most := g.o.Limits.CallTime
+	if t := g.o.Times[c.Target.Server]; t.Call > 0 {
+		most = t.Call
+	}
+	c.Deadline = c.Started.Add(most)
 	if exp := c.Principal.Identity().Expires; exp != 0 {
 		if t := time.Unix(exp, 0); t.Before(c.Deadline) {
 			c.Deadline = t

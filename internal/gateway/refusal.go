@@ -167,7 +167,7 @@ func serverRefusal(ctx context.Context, c *call.Call, err error) *refusal {
 		return deny(c, call.Send, call.ReasonStale, detail)
 	case errors.Is(err, call.ErrNotCleared), errors.Is(err, call.ErrSpent), errors.Is(err, call.ErrChanged):
 		return deny(c, call.Send, call.ReasonNotCleared, detail)
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case errors.Is(err, errSilent), errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return deny(c, call.Send, call.ReasonDeadline, detail)
 	case ctx.Err() != nil:
 		return deny(c, call.Send, call.ReasonCancelled, detail)

@@ -17,6 +17,7 @@ import (
 var (
 	errCancelled = errors.New("the client cancelled the request")
 	errDone      = errors.New("the answer was written already")
+	errSilent    = errors.New("the server showed no sign of life for longer than its timeout")
 	errHeld      = errors.New("a message was held by a check")
 )
 
@@ -98,7 +99,20 @@ func (g *Gateway) send(ctx context.Context, c *call.Call, in *inbound, out outbo
 	if s == nil {
 		return upstream.Answer{}, upstream.ErrDown
 	}
-	return s.Call(ctx, cl, in.caller, &client{g: g, c: c, in: in, out: out, cl: cl})
+	k := &client{g: g, c: c, in: in, out: out, cl: cl}
+	if t := g.o.Times[c.Target.Server]; t.Silence > 0 {
+		var cancel context.CancelCauseFunc
+		ctx, cancel = context.WithCancelCause(ctx)
+		defer cancel(nil)
+		k.silence = t.Silence
+		k.timer = time.AfterFunc(t.Silence, func() { cancel(errSilent) })
+		defer k.timer.Stop()
+	}
+	a, err := s.Call(ctx, cl, in.caller, k)
+	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
+		err = errors.Join(errSilent, err)
+	}
+	return a, err
 }
 
 // volunteer matches answers that a client sent unasked with what the server
@@ -370,10 +384,17 @@ type client struct {
 	in  *inbound
 	out outbox
 	cl  *call.Clearance
+	// timer ends a call whose server is silent; it stands still while the
+	// client is asked.
+	timer   *time.Timer
+	silence time.Duration
 }
 
 // Notify implements upstream.Client.
 func (k *client) Notify(method string, params []byte) error {
+	if k.timer != nil {
+		k.timer.Reset(k.silence)
+	}
 	if !k.g.still(context.Background(), k.c, k.cl) {
 		return call.ErrStale
 	}
@@ -429,6 +450,10 @@ func (k *client) Ask(ctx context.Context, method string, params []byte) ([]byte,
 	}
 	if !k.g.still(ctx, k.c, k.cl) {
 		return nil, nil, call.ErrStale
+	}
+	if k.timer != nil {
+		k.timer.Stop()
+		defer k.timer.Reset(k.silence)
 	}
 	if k.in.server == "" {
 		params = k.g.attribute(k.c.Target.Server, method, params)

@@ -216,8 +216,13 @@ func (g *Gateway) validate(ctx context.Context, c *call.Call, in *inbound) *refu
 func (g *Gateway) validateOther(c *call.Call, in *inbound) *refusal {
 	if in.msg.Kind == mcp.Result {
 		if why := in.peer.fits(in.msg.ID, in.msg.Result); why != "" {
+			// Whoever asked is told as well: the client will not answer twice.
+			in.peer.deliver(in.msg.ID, reply{err: &mcp.Error{Code: mcp.CodeInvalidParams, Message: "the client's answer did not fit what was asked"}})
 			return deny(c, call.Validate, call.ReasonInvalidParams, why).say(why)
 		}
+	}
+	if in.msg.Kind == mcp.Result {
+		in.msg.Result = in.peer.trim(in.msg.ID, in.msg.Result)
 	}
 	if in.msg.Kind == mcp.ErrorReply {
 		if _, err := mcp.ParseError(in.msg.Error); err != nil {

@@ -159,7 +159,7 @@ func (g *Gateway) inputs(c *call.Call, in *inbound) *refusal {
 		if why := q.fits(r.Raw); why != "" {
 			return bad("params.inputResponses." + printable(r.Name) + ": " + why)
 		}
-		kept = append(kept, r)
+		kept = append(kept, strictjson.Member{Name: r.Name, Raw: q.trim(r.Raw)})
 	}
 	in.resume.Responses = kept.Append(nil)
 	in.params = in.params.Without("requestState", "inputResponses")

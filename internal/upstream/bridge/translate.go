@@ -96,10 +96,23 @@ func ErrorForModern(e *mcp.Error) *mcp.Error {
 	switch {
 	case e.Code == mcp.CodeResourceNotFound:
 		return &mcp.Error{Code: mcp.CodeInvalidParams, Message: e.Message, Data: e.Data}
+	case e.Code == mcp.CodeMissingCapability && namesCapabilities(e.Data):
+		return e // a server of both eras, telling in its legacy face what it lacks
 	case e.Code <= -32020 && e.Code >= -32099:
 		return &mcp.Error{Code: mcp.CodeInternal, Message: e.Message, Data: e.Data}
 	}
 	return e
+}
+
+// namesCapabilities reports that error data has the member which makes
+// -32021 mean what the modern specification says.
+func namesCapabilities(data []byte) bool {
+	o, err := mcp.ObjectOf(data)
+	if err != nil {
+		return false
+	}
+	caps, ok := o.Get("requiredCapabilities")
+	return ok && strictjson.TypeOf(caps) == strictjson.TypeObject
 }
 
 // ErrorForLegacy says a modern server's error with codes that a legacy client

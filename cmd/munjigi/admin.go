@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/munjigi/munjigi/internal/app"
+	"github.com/munjigi/munjigi/internal/audit"
+	"github.com/munjigi/munjigi/internal/audit/log"
+	"github.com/munjigi/munjigi/internal/config"
+	"github.com/munjigi/munjigi/internal/control"
+	"github.com/munjigi/munjigi/internal/gateway"
+)
+
+// asking is what the commands that talk to a running gateway share.
+type asking struct {
+	e      *env
+	path   *string
+	data   *string
+	asJSON *bool
+}
+
+func (k asking) call(ctx context.Context, op string, args, out any) error {
+	dir, err := dataOf(k.e, *k.path, *k.data)
+	if err != nil {
+		return err
+	}
+	if err := control.Call(ctx, app.ControlPath(dir), op, args, out); err != nil {
+		return fmt.Errorf("%w (is `munjigi serve` running with the data folder %s?)", err, dir)
+	}
+	return nil
+}
+
+// cmdTokens lists, makes and revokes the tokens of clients.
+func cmdTokens(ctx context.Context, e *env, args []string) int {
+	fs := flags(e, "tokens", "munjigi tokens list | new NAME | revoke NAME", "The tokens that clients carry: one a client, each expires and can be revoked.")
+	k := asking{e, fs.String("c", "", "config file"), fs.String("data", "", "data folder"), fs.Bool("json", false, "print JSON")}
+	if code, done := parse(e, fs, args); done {
+		return code
+	}
+	switch {
+	case fs.Arg(0) == "list" && fs.NArg() == 1:
+		var rows []app.TokenInfo
+		if err := k.call(ctx, app.OpTokensList, nil, &rows); err != nil {
+			return failed(e, err)
+		}
+		if *k.asJSON {
+			return printJSON(e, rows)
+		}
+		t := newTable("client", "number", "expires", "state")
+		for _, r := range rows {
+			state := "valid"
+			if r.Revoked {
+				state = "revoked"
+			} else if time.Now().After(r.Expires) {
+				state = "expired"
+			}
+			t.row(r.Client, fmt.Sprint(r.Serial), r.Expires.Local().Format("2006-01-02"), state)
+		}
+		t.print(e.stdout)
+	case fs.Arg(0) == "new" && fs.NArg() == 2:
+		var a app.TokenAnswer
+		if err := k.call(ctx, app.OpTokensNew, app.NameArg{Name: fs.Arg(1)}, &a); err != nil {
+			return failed(e, err)
+		}
+		if *k.asJSON {
+			return printJSON(e, a)
+		}
+		fmt.Fprintln(e.stdout, a.Token)
+		fmt.Fprintf(e.stderr, "valid until %s; take it back with: munjigi tokens revoke %s\n", a.Expires, fs.Arg(1))
+	case fs.Arg(0) == "revoke" && fs.NArg() == 2:
+		if err := k.call(ctx, app.OpTokensRevoke, app.NameArg{Name: fs.Arg(1)}, nil); err != nil {
+			return failed(e, err)
+		}
+		fmt.Fprintf(e.stdout, "the tokens of %s are revoked\n", fs.Arg(1))
+	default:
+		return wrongUse(e, errors.New("say: munjigi tokens list, munjigi tokens new NAME, or munjigi tokens revoke NAME"))
+	}
+	return exitDone
+}
+
+// cmdSessions lists and ends legacy sessions.
+func cmdSessions(ctx context.Context, e *env, args []string) int {
+	fs := flags(e, "sessions", "munjigi sessions list | end ID", "Legacy sessions of the running gateway. IDs are shown as digests.")
+	k := asking{e, fs.String("c", "", "config file"), fs.String("data", "", "data folder"), fs.Bool("json", false, "print JSON")}
+	if code, done := parse(e, fs, args); done {
+		return code
+	}
+	switch {
+	case fs.Arg(0) == "list" && fs.NArg() == 1:
+		var rows []gateway.SessionInfo
+		if err := k.call(ctx, app.OpSessionsList, nil, &rows); err != nil {
+			return failed(e, err)
+		}
+		if *k.asJSON {
+			return printJSON(e, rows)
+		}
+		t := newTable("session", "principal", "path", "version", "last used")
+		for _, r := range rows {
+			t.row(r.Digest, r.Principal, r.Path, r.Version, r.Used.Local().Format(time.RFC3339))
+		}
+		t.print(e.stdout)
+	case fs.Arg(0) == "end" && fs.NArg() == 2:
+		var a app.EndedAnswer
+		if err := k.call(ctx, app.OpSessionsEnd, app.NameArg{Name: fs.Arg(1)}, &a); err != nil {
+			return failed(e, err)
+		}
+		if a.Ended == 0 {
+			return refused(e, errors.New("there is no such session: munjigi sessions list shows them"))
+		}
+		fmt.Fprintf(e.stdout, "%d ended\n", a.Ended)
+	default:
+		return wrongUse(e, errors.New("say: munjigi sessions list, or munjigi sessions end ID"))
+	}
+	return exitDone
+}
+
+// cmdServers lists the configured servers.
+func cmdServers(_ context.Context, e *env, args []string) int {
+	fs := flags(e, "servers", "munjigi servers list", "The configured servers and how each is reached.")
+	path := fs.String("c", "", "config file")
+	asJSON := fs.Bool("json", false, "print JSON")
+	if code, done := parse(e, fs, args); done {
+		return code
+	}
+	if fs.NArg() != 1 || fs.Arg(0) != "list" {
+		return wrongUse(e, errors.New("say: munjigi servers list"))
+	}
+	cfg, _, err := settings(e, *path)
+	if err != nil {
+		return failed(e, err)
+	}
+	rows := app.Servers(cfg)
+	if *asJSON {
+		return printJSON(e, rows)
+	}
+	t := newTable("server", "reached by", "era", "enabled", "on /mcp")
+	for _, r := range rows {
+		t.row(r.Name, r.Reached, r.Era, yes(r.Enabled), yes(r.Merged))
+	}
+	t.print(e.stdout)
+	return exitDone
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// cmdGuards shows what is on and every departure from the safe defaults.
+func cmdGuards(_ context.Context, e *env, args []string) int {
+	fs := flags(e, "guards", "munjigi guards [-c FILE]", "What is on, and everything that is weaker than the safe defaults.")
+	path := fs.String("c", "", "config file")
+	asJSON := fs.Bool("json", false, "print JSON")
+	if code, done := parse(e, fs, args); done {
+		return code
+	}
+	cfg, _, err := settings(e, *path)
+	if err != nil {
+		return failed(e, err)
+	}
+	rows, weak := app.GuardsOf(cfg), cfg.Departures()
+	if *asJSON {
+		return printJSON(e, map[string]any{"guards": rows, "departures": weak})
+	}
+	if len(rows) == 0 {
+		fmt.Fprintln(e.stdout, "No content guard is part of this version. What every message passes:")
+		for _, p := range app.Protected(cfg) {
+			fmt.Fprintf(e.stdout, "  + %s\n", p)
+		}
+	} else {
+		t := newTable("guard", "mode", "stops")
+		for _, r := range rows {
+			t.row(r.Name, r.Mode, r.Stops)
+		}
+		t.print(e.stdout)
+	}
+	for _, d := range weak {
+		fmt.Fprintf(e.stdout, "  ! %s: %s  %s\n", d.Key, d.Value, d.Means)
+	}
+	return exitDone
+}
+
+// cmdAudit shows the record as it grows.
+func cmdAudit(ctx context.Context, e *env, args []string) int {
+	fs := flags(e, "audit", "munjigi audit tail [-f]", "The record: the last entries, and with -f those to come.")
+	path := fs.String("c", "", "config file")
+	data := fs.String("data", "", "data folder")
+	asJSON := fs.Bool("json", false, "print JSON lines")
+	follow := fs.Bool("f", false, "go on with new entries")
+	most := fs.Int("n", 20, "how many entries")
+	if len(args) == 0 || args[0] != "tail" {
+		return wrongUse(e, errors.New("say: munjigi audit tail"))
+	}
+	if code, done := parse(e, fs, args[1:]); done {
+		return code
+	}
+	dir, err := dataOf(e, *path, *data)
+	if err != nil {
+		return failed(e, err)
+	}
+	dir = filepath.Join(dir, "audit")
+	var last []audit.Event
+	err = log.Read(dir, log.NewestFirst, func(ev audit.Event) bool {
+		last = append(last, ev)
+		return len(last) < *most
+	})
+	if err != nil {
+		return failed(e, err)
+	}
+	from := time.Now()
+	for i := len(last) - 1; i >= 0; i-- {
+		printEvent(e, last[i], *asJSON)
+	}
+	if !*follow {
+		return exitDone
+	}
+	if err := log.Tail(ctx, dir, from, func(ev audit.Event) bool { printEvent(e, ev, *asJSON); return true }); err != nil && ctx.Err() == nil {
+		return failed(e, err)
+	}
+	return exitDone
+}
+
+func printEvent(e *env, ev audit.Event, asJSON bool) {
+	if asJSON {
+		b, err := json.Marshal(ev)
+		if err == nil {
+			fmt.Fprintf(e.stdout, "%s\n", b)
+		}
+		return
+	}
+	fmt.Fprintf(e.stdout, "%s  %-7s %-9s %-22s %s %s %s  %s\n", ev.Time.Local().Format("15:04:05.000"), ev.Kind, ev.Effect,
+		config.Visible(ev.Reason), config.Visible(ev.Server), config.Visible(ev.Method), config.Visible(ev.Target), ev.ID)
+}
