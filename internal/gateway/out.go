@@ -109,7 +109,7 @@ func (o *httpOut) finish(status int, r *refusal, rel call.Release) {
 	if err != nil {
 		status, body = http.StatusInternalServerError, nil
 	}
-	if o.preferSSE && r == nil {
+	if o.preferSSE && status == http.StatusOK {
 		o.open()
 	}
 	if o.sse != nil {
