@@ -262,7 +262,7 @@ func (pp *pipe) await(ch chan upstream.Outgoing) upstream.Outgoing {
 	case a := <-ch:
 		return a
 	case <-pp.closed:
-		return upstream.Outgoing{}
+		return upstream.Outgoing{Result: []byte(`{}`)}
 	}
 }
 

@@ -2,9 +2,9 @@ package bridge
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
-	"math/rand/v2"
-	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -74,7 +74,9 @@ type flight struct {
 func (c *conn) depart(r request) *flight {
 	f := &flight{c: c, from: r.from, method: r.method, in: inbox{wake: make(chan struct{}, 1)}}
 	if r.from.ProgressToken != nil {
-		f.token = `"` + strconv.FormatUint(rand.Uint64(), 36) + `"`
+		var b [12]byte
+		_, _ = rand.Read(b[:]) // never fails: crypto/rand aborts the process instead
+		f.token = `"` + hex.EncodeToString(b[:]) + `"`
 	}
 	if c.permanent() {
 		return f // every message comes on the stream of its request

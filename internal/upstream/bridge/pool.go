@@ -135,6 +135,10 @@ func (s *Server) ask(ctx context.Context, from upstream.Caller) error {
 	}
 	sl := s.probes[from.Era]
 	if sl == nil {
+		if _, known := s.era.decide(from.Era); known {
+			s.mu.Unlock()
+			return nil // another's probe ended meanwhile
+		}
 		sl = &slot{ready: make(chan struct{})}
 		s.probes[from.Era] = sl
 		s.spawn(func() { s.runProbe(context.WithoutCancel(ctx), sl, from) })

@@ -196,6 +196,10 @@ func (c *conn) listenModern(ctx context.Context, cl *call.Clearance, r request) 
 	wanted := func() filter { return readFilter(r.params) }
 	if r.from.Era == mcp.Legacy {
 		changed = c.s.wants.signal(r.from)
+		select {
+		case <-changed: // what changed so far is in the first filter
+		default:
+		}
 		wanted = func() filter {
 			w := readFilter(r.params)
 			if w.uris = c.s.wants.union(r.from, nil); len(w.uris) > 0 {
@@ -225,8 +229,10 @@ func (c *conn) listenModern(ctx context.Context, cl *call.Clearance, r request) 
 		}
 		if stale && next == nil {
 			stale = false
-			if next, err = c.openStream(ctx, r, wanted()); err != nil {
-				return err
+			if want := wanted(); !slices.Equal(want.uris, cur.l.want.uris) {
+				if next, err = c.openStream(ctx, r, want); err != nil {
+					return err
+				}
 			}
 		}
 		var nextWake <-chan struct{}

@@ -175,7 +175,7 @@ func (f *suspended) resume(ctx context.Context, from upstream.Caller, client ups
 	f.c.mu.Lock()
 	f.from.ProgressToken, f.from.LogLevel, f.from.Capabilities = from.ProgressToken, from.LogLevel, from.Capabilities
 	f.c.mu.Unlock()
-	f.collect(nil)
+	f.collect(client)
 	responses, _ := mcp.ObjectOf(from.Resume.Responses)
 	var left []pending
 	for _, p := range f.pending {
