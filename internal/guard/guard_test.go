@@ -1,0 +1,105 @@
+package guard_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/guard"
+)
+
+// g is a guard whose result check is a function.
+type g struct {
+	name  string
+	check guard.Check
+	spec  guard.Spec
+}
+
+func (x g) Spec() guard.Spec {
+	s := x.spec
+	s.Name, s.Result = x.name, x.check != nil
+	return s
+}
+func (x g) Checks() guard.Checks { return guard.Checks{Result: x.check} }
+
+func says(v guard.Verdict, err error) guard.Check {
+	return func(context.Context, guard.Subject) (guard.Verdict, error) { return v, err }
+}
+
+func inspect(t *testing.T, modes map[string]guard.Mode, gs ...guard.Guard) (call.Decision, []byte) {
+	t.Helper()
+	s, err := guard.Build(gs, modes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Inspect(t.Context(), guard.Result, call.InspectResult, guard.Subject{Raw: []byte("{}")})
+}
+
+func TestFailsClosed(t *testing.T) {
+	t.Parallel()
+	allow := g{name: "allow", check: says(guard.Verdict{Effect: call.Allow}, nil)}
+	for name, bad := range map[string]g{
+		"zero verdict": {name: "x", check: says(guard.Verdict{}, nil)},
+		"error":        {name: "x", check: says(guard.Verdict{Effect: call.Allow}, errors.New("down"))},
+		"panic":        {name: "x", check: func(context.Context, guard.Subject) (guard.Verdict, error) { panic("x") }},
+		"hold":         {name: "x", check: says(guard.Verdict{Effect: call.Hold}, nil)},
+	} {
+		if d, b := inspect(t, nil, allow, bad); d.Effect.Passes() || b != nil {
+			t.Errorf("%s: %v %s", name, d, b)
+		}
+		if d, _ := inspect(t, map[string]guard.Mode{"x": guard.Off}, allow, bad); !d.Effect.Passes() {
+			t.Errorf("%s, off: %v", name, d)
+		}
+		if d, _ := inspect(t, map[string]guard.Mode{"x": guard.Monitor}, allow, bad); !d.Effect.Passes() {
+			t.Errorf("%s, monitor: %v", name, d)
+		}
+	}
+	var zero guard.Set
+	if d, b := zero.Inspect(t.Context(), guard.Result, call.InspectResult, guard.Subject{Raw: []byte("{}")}); d.Effect.Passes() || b != nil {
+		t.Errorf("a set that was not built: %v", d)
+	}
+}
+
+func TestARewriteIsJudgedAgainOnce(t *testing.T) {
+	t.Parallel()
+	seen := []string{}
+	watch := g{name: "watch", check: func(_ context.Context, s guard.Subject) (guard.Verdict, error) {
+		seen = append(seen, string(s.Raw))
+		return guard.Verdict{Effect: call.Allow}, nil
+	}}
+	once := g{name: "once", check: func(_ context.Context, s guard.Subject) (guard.Verdict, error) {
+		if string(s.Raw) == "{}" {
+			return guard.Verdict{Effect: call.Redact, Rewritten: []byte(`{"a":1}`)}, nil
+		}
+		return guard.Verdict{Effect: call.Allow}, nil
+	}}
+	d, b := inspect(t, nil, watch, once)
+	if d.Effect != call.Redact || string(b) != `{"a":1}` || len(seen) != 2 || seen[1] != `{"a":1}` {
+		t.Errorf("%v %s %q", d, b, seen)
+	}
+	ever := g{name: "ever", check: func(_ context.Context, s guard.Subject) (guard.Verdict, error) {
+		return guard.Verdict{Effect: call.Redact, Rewritten: append([]byte(" "), s.Raw...)}, nil
+	}}
+	if d, b := inspect(t, nil, ever); d.Effect.Passes() || d.Reason != "second-rewrite" || b != nil {
+		t.Errorf("%v %s", d, b)
+	}
+}
+
+func TestBuildRefuses(t *testing.T) {
+	t.Parallel()
+	ok := g{name: "a", check: says(guard.Verdict{}, nil)}
+	for name, tt := range map[string]struct {
+		gs    []guard.Guard
+		modes map[string]guard.Mode
+	}{
+		"no name":      {gs: []guard.Guard{g{}}},
+		"twice":        {gs: []guard.Guard{ok, ok}},
+		"spec differs": {gs: []guard.Guard{g{name: "b", spec: guard.Spec{Arguments: true}}}},
+		"unknown mode": {gs: []guard.Guard{ok}, modes: map[string]guard.Mode{"nope": guard.Off}},
+	} {
+		if _, err := guard.Build(tt.gs, tt.modes); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+}
