@@ -200,6 +200,7 @@ func (s *source) judgeData(r *reading) {
 					key := index(join("servers", v.Name)+".command", i)
 					s.failKey(key, "gives the server "+Visible(folder)+", and the folder for data ("+Visible(r.Data)+") lies in it",
 						"give the server a narrower folder, or write data: with one outside of it")
+					break
 				}
 			}
 		}

@@ -58,12 +58,21 @@ func words(name string) []string {
 	return list
 }
 
-// plainWord reports whether a value is a setting that is no secret whatever
-// its name.
-func plainWord(value string) bool {
+// Setting reports whether a value is no secret whatever the name of what holds
+// it: a switch, or a small number under a name that speaks of numbers.
+func Setting(name, value string) bool {
 	switch strings.ToLower(value) {
 	case "", "true", "false", "yes", "no", "on", "off", "0", "1", "none", "null", "default":
 		return true
+	}
+	if len(value) > 6 || strings.Trim(value, "0123456789") != "" {
+		return false
+	}
+	lower := strings.ToLower(name)
+	for _, word := range []string{"timeout", "ttl", "max", "min", "size", "limit", "count", "port", "length", "interval", "expir", "tokens", "retries"} {
+		if strings.Contains(lower, word) {
+			return true
+		}
 	}
 	return false
 }
@@ -96,17 +105,18 @@ func SecretInURL(text string) bool {
 		if plain, err := url.QueryUnescape(name); err == nil {
 			name = plain
 		}
-		if SecretName(name) && !plainWord(value) {
+		if SecretName(name) && !Setting(name, value) {
 			return true
 		}
 	}
 	return false
 }
 
-// secretUserInfo finds scheme://user:password@host anywhere in the text.
+// secretUserInfo finds scheme://user:password@host anywhere in the text, and
+// of the schemes of HTTP also user@host, where the user is often a token.
 func secretUserInfo(text string) bool {
 	for {
-		_, rest, ok := strings.Cut(text, "://")
+		scheme, rest, ok := strings.Cut(text, "://")
 		if !ok {
 			return false
 		}
@@ -117,6 +127,9 @@ func secretUserInfo(text string) bool {
 		if i := strings.LastIndexByte(authority, '@'); i > 0 {
 			_, password, ok := strings.Cut(authority[:i], ":")
 			if ok && password != "" && !strings.HasPrefix(password, "$") {
+				return true
+			}
+			if !ok && (strings.HasSuffix(scheme, "http") || strings.HasSuffix(scheme, "https")) && !strings.HasSuffix(scheme, "git+https") {
 				return true
 			}
 		}

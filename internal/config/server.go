@@ -128,7 +128,7 @@ func readEnv(s *source, n *yaml.Node, key string, v *Server) {
 		if !ok {
 			return
 		}
-		if !value.IsSecret() && (SecretName(name) && !plainWord(value.Text) || SecretText(value.Text)) {
+		if !value.IsSecret() && (SecretName(name) && !Setting(name, value.Text) || SecretText(value.Text)) {
 			s.warn(node, at, "looks like a secret in the clear", "write { secret: env:NAME } and keep the value out of this file")
 		}
 		v.Env = append(v.Env, EnvVar{Name: name, Value: value})
@@ -158,10 +158,10 @@ func (s *source) lookAtArgument(n *yaml.Node, key string, command []Value) {
 	}
 	named := false
 	if name, value, ok := strings.Cut(v.Text, "="); ok {
-		named = SecretName(name) && strings.HasPrefix(name, "-") && !plainWord(value)
+		named = SecretName(name) && strings.HasPrefix(name, "-") && !Setting(name, value)
 	} else if before := len(command) - 2; before >= 0 && !strings.HasPrefix(v.Text, "-") {
 		flag := command[before].Text
-		named = strings.HasPrefix(flag, "-") && !strings.Contains(flag, "=") && SecretName(flag) && !plainWord(v.Text)
+		named = strings.HasPrefix(flag, "-") && !strings.Contains(flag, "=") && SecretName(flag) && !Setting(flag, v.Text)
 	}
 	if named || SecretText(v.Text) {
 		s.warn(n, key, "looks like a secret in the clear", "write { secret: env:NAME }, with what stands before it as prefix:")
@@ -250,6 +250,12 @@ func readCredentialHeaders(s *source, n *yaml.Node, key string, c *Credential) {
 		}
 		c.Headers = append(c.Headers, CredentialHeader{Name: canonical, Value: value})
 	})
+}
+
+// CredentialHeaderName reports whether a credential may be sent in a header of
+// this name: a token of RFC 9110 that the gateway does not set itself.
+func CredentialHeaderName(name string) bool {
+	return headerName(name) && !reservedHeader(textproto.CanonicalMIMEHeaderKey(name))
 }
 
 // headerName reports whether s is a token of RFC 9110, section 5.6.2.
