@@ -11,18 +11,18 @@ import (
 
 // Server is one server in a gateway's config, written as it stands.
 type Server struct {
-	URL         string   `yaml:"url,omitempty"`
-	Command     []string `yaml:"command,omitempty,flow"`
-	Era         string   `yaml:"era,omitempty"`
-	Shared      bool     `yaml:"shared,omitempty"`
-	Unsandboxed bool     `yaml:"insecure_unsandboxed,omitempty"`
+	URL         string            `yaml:"url,omitempty"`
+	Command     []string          `yaml:"command,omitempty,flow"`
+	Env         map[string]string `yaml:"env,omitempty"`
+	Era         string            `yaml:"era,omitempty"`
+	Unsandboxed bool              `yaml:"insecure_unsandboxed,omitempty"`
 }
 
-// Config is a gateway's config for tests: anyone on loopback may call.
+// Config is a gateway's config for tests.
 type Config struct {
 	Listen   string            `yaml:"listen"`
 	Data     string            `yaml:"data"`
-	Identity Identity          `yaml:"identity,flow"`
+	Identity *Identity         `yaml:"identity,omitempty,flow"`
 	Servers  map[string]Server `yaml:"servers"`
 }
 
@@ -41,8 +41,8 @@ type Gateway struct {
 // URL is the endpoint of one server.
 func (g *Gateway) URL(server string) string { return "http://" + g.Addr + "/mcp/" + server }
 
-// NewConfig fills a config for a gateway in dir on a free port. Servers that
-// are commands run without a sandbox.
+// NewConfig fills a config for a gateway in dir on a free port, where anyone on
+// loopback may call. Servers that are commands run without a sandbox.
 func NewConfig(dir string, servers map[string]Server) (Config, error) {
 	addr, err := FreeAddr()
 	if err != nil {
@@ -56,7 +56,7 @@ func NewConfig(dir string, servers map[string]Server) (Config, error) {
 	return Config{
 		Listen:   addr,
 		Data:     filepath.Join(dir, "data"),
-		Identity: Identity{Anonymous: true},
+		Identity: &Identity{Anonymous: true},
 		Servers:  all,
 	}, nil
 }
