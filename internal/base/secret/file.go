@@ -46,6 +46,15 @@ func ReadFile(path string, most int64, refuse fs.FileMode) (_ []byte, err error)
 	return b, nil
 }
 
+// CheckFile says why ReadFile would refuse a file for what it is, whose it is or who may use it.
+func CheckFile(path string, refuse fs.FileMode) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return check(path, info, refuse)
+}
+
 func check(path string, info fs.FileInfo, refuse fs.FileMode) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file: name one", path)

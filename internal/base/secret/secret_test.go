@@ -296,6 +296,11 @@ func TestReadFile(t *testing.T) {
 	if b, err := ReadFile(write(t, filepath.Join(dir, "ok"), "x", 0o400), 1, OthersUse); err != nil || string(b) != "x" {
 		t.Errorf("%q %v", b, err)
 	}
+	for name, ok := range map[string]bool{"r": false, "w": false, "ok": true, "none": false, ".": false} {
+		if err := CheckFile(filepath.Join(dir, name), OthersUse); (err == nil) != ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	pipe := filepath.Join(dir, "pipe")
 	if out, err := exec.Command("mkfifo", "-m", "600", pipe).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
