@@ -26,7 +26,6 @@ const longest = time.Hour
 // a time works on it: the client's, or the timer that ends it.
 type suspended struct {
 	*flight
-	params []byte
 	target call.Target
 	owner  string // Principal.ClientKey
 	who    string // Principal.Key
@@ -37,16 +36,8 @@ type suspended struct {
 	msg  mcp.Message   // after done
 	err  error         // after done
 
-	pending []pending
-	asked   int
-	timer   *time.Timer
-}
-
-// pending is a request of the server that waits for the client.
-type pending struct {
-	key, method string
-	id          mcp.ID
-	params      []byte
+	questions
+	timer *time.Timer
 }
 
 // suspensions are the calls that wait for their clients.
@@ -150,9 +141,10 @@ func refuse(code int, message string) upstream.Answer {
 // for its client.
 func (c *conn) suspendable(ctx context.Context, r request) (upstream.Answer, error) {
 	f := &suspended{
-		flight: c.depart(r), params: r.params, target: r.target, done: make(chan struct{}),
+		flight: c.depart(r), target: r.target, done: make(chan struct{}),
 		owner: r.from.Principal.ClientKey(), who: r.from.Principal.Key(), values: context.WithoutCancel(ctx),
 	}
+	f.questions.f = f.flight
 	if !c.use() {
 		f.arrive()
 		return upstream.Answer{}, upstream.ErrDown
@@ -176,60 +168,14 @@ func (f *suspended) resume(ctx context.Context, from upstream.Caller, client ups
 	f.from.ProgressToken, f.from.LogLevel, f.from.Capabilities = from.ProgressToken, from.LogLevel, from.Capabilities
 	f.c.mu.Unlock()
 	f.collect(client)
-	responses, _ := mcp.ObjectOf(from.Resume.Responses)
-	var left []pending
-	for _, p := range f.pending {
-		raw, ok := responses.Get(p.key)
-		if !ok || strictjson.TypeOf(raw) != strictjson.TypeObject {
-			left = append(left, p)
-			continue
-		}
-		f.c.answer(f.values, p.id, ResponseForLegacy(raw), nil)
-	}
-	f.pending = left
+	f.respond(f.values, from.Resume.Responses)
 	var due <-chan time.Time
-	if len(left) > 0 {
+	if len(f.pending) > 0 {
 		now := make(chan time.Time, 1)
 		now <- time.Now()
 		due = now
 	}
 	return f.serve(ctx, client, due)
-}
-
-// collect takes what the server sent: notifications go to the client that
-// waits now, requests become pending. It reports whether any is new.
-func (f *suspended) collect(client upstream.Client) (fresh bool) {
-	for _, m := range f.in.take() {
-		switch {
-		case m.Kind == mcp.Request:
-			f.asked++
-			f.pending = append(f.pending, pending{key: "r" + strconv.Itoa(f.asked), method: m.Method, id: m.ID, params: m.Params})
-			fresh = true
-		case m.Method == mcp.NotifyCancelled:
-			f.withdraw(m)
-		case client != nil:
-			if method, params, ok := f.notification(m); ok {
-				_ = client.Notify(method, params) // a client that is gone ends ctx
-			}
-		}
-	}
-	return fresh
-}
-
-// withdraw forgets a request that the server cancelled.
-func (f *suspended) withdraw(m mcp.Message) {
-	o, err := mcp.ObjectOf(m.Params)
-	if err != nil {
-		return
-	}
-	id, _ := o.Get("requestId")
-	for i, p := range f.pending {
-		if p.id.Raw() == string(id) {
-			f.c.answered(p.id)
-			f.pending = append(f.pending[:i:i], f.pending[i+1:]...)
-			return
-		}
-	}
 }
 
 // serve waits until the server answered, or asked and the round is complete,
@@ -267,37 +213,26 @@ func (f *suspended) serve(ctx context.Context, client upstream.Client, due <-cha
 
 // park answers input_required and leaves the call waiting.
 func (f *suspended) park() (upstream.Answer, error) {
-	requests := make(strictjson.Object, 0, len(f.pending))
-	for _, p := range f.pending {
-		requests = append(requests, strictjson.Member{Name: p.key, Raw: InputRequest(p.method, p.params)})
-	}
+	requests := f.requests()
 	state, ok := f.c.s.parked.put(f)
 	if !ok {
 		f.abandon(errTooMany)
 		return upstream.Answer{}, &wordedError{upstream.ErrBusy, "too many calls wait for answers of their clients"}
 	}
-	return upstream.Answer{Kind: mcp.ResultInputRequired, Requests: requests.Append(nil), State: state, Suspended: true, Era: mcp.Legacy}, nil
+	return upstream.Answer{Kind: mcp.ResultInputRequired, Requests: requests, State: state, Suspended: true, Era: mcp.Legacy}, nil
 }
 
 // abandon ends a call that nobody will continue and frees what it holds: the
 // server's requests are refused and the call is cancelled.
 func (f *suspended) abandon(why *mcp.Error) {
 	f.collect(nil)
-	for _, p := range f.pending {
-		f.c.answered(p.id)
-		f.c.later(upstream.Outgoing{Answer: p.id, Error: why})
-	}
-	f.pending = nil
+	f.drop(why)
 	f.cancel()
 }
 
 // finish turns the server's answer into the client's era.
 func (f *suspended) finish() (upstream.Answer, error) {
-	for _, p := range f.pending {
-		f.c.answered(p.id)
-		f.c.later(upstream.Outgoing{Answer: p.id, Error: errNoAnswer})
-	}
-	f.pending = nil
+	f.drop(errNoAnswer)
 	if f.err != nil {
 		return upstream.Answer{}, f.err
 	}
