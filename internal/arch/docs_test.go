@@ -3,6 +3,7 @@ package arch
 import (
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -112,7 +113,8 @@ func TestExamplesLoad(t *testing.T) {
 	}
 }
 
-// checkNamedTests holds that a test named in the pages exists.
+// checkNamedTests holds that a test named in the pages exists, in the package
+// that is named with it.
 func checkNamedTests(t tree) []string {
 	there := map[string]bool{}
 	for _, p := range t.packages {
@@ -121,14 +123,14 @@ func checkNamedTests(t tree) []string {
 				continue
 			}
 			for _, name := range f.functions() {
-				there[name] = true
+				there[name], there[path.Base(p.path)+"."+name] = true, true
 			}
 		}
 	}
-	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z0-9_]*)")
+	named := regexp.MustCompile("`((?:[a-z]+\\.)?(?:Test|Fuzz)[A-Z][A-Za-z0-9_]*)`")
 	var bad []string
 	for name, b := range t.texts {
-		if !strings.HasSuffix(name, ".md") {
+		if path.Ext(name) != ".md" {
 			continue
 		}
 		for _, m := range named.FindAllSubmatch(b, -1) {

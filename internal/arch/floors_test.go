@@ -24,10 +24,16 @@ const (
 	trial                       // above the building: tests and their programs
 )
 
+// forTests reports a package that only tests use: all of test/, and a kit that
+// is named after the contract it tests, such as store/storetest.
+func forTests(pkg string) bool {
+	return pkg == "test" || strings.HasPrefix(pkg, "test/") || path.Base(pkg) == path.Base(path.Dir(pkg))+"test"
+}
+
 // floorOf returns the level of a package by its path in the module. A new
 // package needs one line here, and nothing else in this folder.
 func floorOf(pkg string) (level, bool) {
-	if pkg == "test" || strings.HasPrefix(pkg, "test/") {
+	if forTests(pkg) {
 		return trial, true
 	}
 	l, ok := map[string]level{
@@ -138,7 +144,7 @@ func checkOutside(t tree) []string {
 	}
 	var bad []string
 	for _, f := range t.product() {
-		if strings.HasPrefix(f.path, "test/") || strings.HasSuffix(path.Dir(f.path), "test") {
+		if forTests(path.Dir(f.path)) {
 			continue
 		}
 		for _, imported := range f.imports() {

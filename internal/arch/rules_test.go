@@ -172,7 +172,7 @@ func (s source) uses(imported string, names ...string) []string {
 func checkPrincipals(t tree) []string {
 	var bad []string
 	for _, f := range t.product() {
-		if dir := path.Dir(f.path); dir == "internal/authn" || strings.HasPrefix(dir, "internal/authn/") || strings.HasPrefix(dir, "test/") {
+		if dir := path.Dir(f.path); dir == "internal/authn" || strings.HasPrefix(dir, "internal/authn/") || forTests(dir) {
 			continue
 		}
 		if f.alias(t.module+"/internal/call") == "." {
@@ -191,7 +191,7 @@ func checkPrincipals(t tree) []string {
 func checkClients(t tree) []string {
 	var bad []string
 	for _, f := range t.product() {
-		if strings.HasPrefix(f.path, "test/") {
+		if forTests(path.Dir(f.path)) {
 			continue
 		}
 		for _, use := range f.uses("net/http", "DefaultClient", "DefaultTransport", "Get", "Head", "Post", "PostForm", "DefaultServeMux", "HandleFunc", "Handle") {
@@ -234,7 +234,7 @@ func hasKey(lit *ast.CompositeLit, key string) bool {
 func checkRandom(t tree) []string {
 	var bad []string
 	for _, f := range t.product() {
-		if strings.HasPrefix(f.path, "test/") {
+		if forTests(path.Dir(f.path)) {
 			continue
 		}
 		for _, imported := range f.imports() {

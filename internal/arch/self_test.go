@@ -41,18 +41,19 @@ func plant(t *testing.T, files map[string]string) tree {
 
 func sound() map[string]string {
 	return map[string]string{
-		"README.md":                         "[the wire](internal/mcp) and <img src=\"docs/a.svg\">, see [the site](https://example.org/x) and [below](#below)\n",
-		"docs/a.svg":                        "<svg/>",
-		"internal/base/secret/secret.go":    "import \"errors\"\nvar ErrNone = errors.New(\"none\")\nvar names = []string{\"a\"}\nvar _ error = ErrNone\nfunc Names() string { return names[0] }",
-		"internal/mcp/mcp.go":               "import _ \"example.org/m/internal/base/secret\"\ntype Reader interface { A(); B(); C(); D(); E() }",
-		"internal/call/call.go":             "import _ \"example.org/m/internal/mcp\"\nfunc NewPrincipal() {}",
-		"internal/upstream/upstream.go":     "import _ \"example.org/m/internal/call\"",
-		"internal/gateway/gateway.go":       "import _ \"example.org/m/internal/upstream\"",
-		"internal/upstream/stdio/stdio.go":  "import _ \"example.org/m/internal/upstream\"",
-		"internal/authn/local/local.go":     "import \"example.org/m/internal/call\"\nfunc Make() { call.NewPrincipal() }",
-		"docs/y.md":                         "held by `TestThere`\n",
-		"internal/authn/local/more_test.go": "import \"math/rand\"\nfunc TestThere() {}\nfunc init() { _ = rand.Int() }\nvar state int",
-		"cmd/munjigi/main.go":               "import _ \"example.org/m/internal/gateway\"\nfunc main() {}",
+		"README.md":                             "[the wire](internal/mcp) and <img src=\"docs/a.svg\">, see [the site](https://example.org/x) and [below](#below)\n",
+		"docs/a.svg":                            "<svg/>",
+		"internal/base/secret/secret.go":        "import \"errors\"\nvar ErrNone = errors.New(\"none\")\nvar names = []string{\"a\"}\nvar _ error = ErrNone\nfunc Names() string { return names[0] }",
+		"internal/mcp/mcp.go":                   "import _ \"example.org/m/internal/base/secret\"\ntype Reader interface { A(); B(); C(); D(); E() }",
+		"internal/call/call.go":                 "import _ \"example.org/m/internal/mcp\"\nfunc NewPrincipal() {}",
+		"internal/upstream/upstream.go":         "import _ \"example.org/m/internal/call\"",
+		"internal/gateway/gateway.go":           "import _ \"example.org/m/internal/upstream\"",
+		"internal/upstream/stdio/stdio.go":      "import _ \"example.org/m/internal/upstream\"",
+		"internal/authn/local/local.go":         "import \"example.org/m/internal/call\"\nfunc Make() { call.NewPrincipal() }",
+		"docs/y.md":                             "held by `TestThere` and `local.TestThere`\n",
+		"internal/authn/local/more_test.go":     "import \"math/rand\"\nfunc TestThere() {}\nfunc init() { _ = rand.Int() }\nvar state int",
+		"internal/upstream/upstreamtest/kit.go": "import (\n_ \"math/rand/v2\"\n_ \"testing\"\n_ \"example.org/m/internal/upstream\"\n)",
+		"cmd/munjigi/main.go":                   "import _ \"example.org/m/internal/gateway\"\nfunc main() {}",
 	}
 }
 
@@ -80,6 +81,7 @@ func TestEachRuleBites(t *testing.T) {
 		{"contract to contract", "floors", "internal/audit/a.go", "import _ \"example.org/m/internal/upstream\"", "sibling"},
 		{"contract to pipeline", "floors", "internal/upstream/g.go", "import _ \"example.org/m/internal/gateway\"", "above it"},
 		{"pipeline to implementation", "floors", "internal/gateway/i.go", "import _ \"example.org/m/internal/upstream/stdio\"", "above it"},
+		{"product to a test kit", "floors", "internal/app/a.go", "import _ \"example.org/m/internal/upstream/upstreamtest\"", "above it"},
 		{"product to tests", "floors", "internal/app/a.go", "import _ \"example.org/m/test/fixture\"", "above it"},
 		{"another system's file", "floors", "internal/mcp/up_windows.go", "import _ \"example.org/m/internal/call\"", "above it"},
 		{"no floor", "floors", "internal/newcomer/n.go", "", "no floor"},
@@ -101,6 +103,7 @@ func TestEachRuleBites(t *testing.T) {
 		{"init", "no init", "internal/mcp/i.go", "func init() {}", "func init"},
 
 		{"empty variable", "no package state", "internal/mcp/v.go", "var count int", "starts empty"},
+		{"time that is set", "no package state", "internal/mcp/v.go", "import \"time\"\nvar start time.Time\nfunc f() { start = time.Now() }", "starts empty"},
 		{"lock", "no package state", "internal/mcp/v.go", "import \"sync\"\nvar mu sync.Mutex", "starts empty"},
 		{"test seam", "no package state", "internal/mcp/v.go", "import \"time\"\nvar now = time.Now", "constant or a function"},
 		{"pointer", "no package state", "internal/mcp/v.go", "type t struct{}\nvar one = &t{}", "shared state"},
@@ -133,6 +136,7 @@ func TestEachRuleBites(t *testing.T) {
 
 		{"dead link", "links", "docs/x.md", "[gone](gone.md)\n", "docs/gone.md"},
 		{"test that is not there", "named tests", "docs/x.md", "held by `TestNothing`\n", "TestNothing"},
+		{"test of another package", "named tests", "docs/x.md", "held by `mcp.TestThere`\n", "mcp.TestThere"},
 		{"dead picture", "links", "docs/x.md", "<source srcset=\"img/gone.svg\">\n", "docs/img/gone.svg"},
 	}
 	seen := map[string]bool{}
@@ -142,9 +146,7 @@ func TestEachRuleBites(t *testing.T) {
 			t.Parallel()
 			files := sound()
 			files[tt.file] = tt.body
-			if strings.Contains(tt.body, "test/fixture") {
-				files["test/fixture/f.go"] = ""
-			}
+			files["test/fixture/f.go"] = ""
 			tr := plant(t, files)
 			for _, r := range rules() {
 				got := strings.Join(r.run(tr), "\n")

@@ -16,6 +16,7 @@ import (
 //   - what the standard library makes once and never changes: a compiled
 //     expression, a parsed address, a replacer;
 //   - an embedded file;
+//   - a zero time;
 //   - a table: an unexported array, slice or map literal that holds no lock,
 //     no atomic and no function, and that nothing in the package assigns to,
 //     takes the address of, sorts, clears or deletes from;
@@ -50,6 +51,9 @@ func (p pkg) mutable(g *ast.GenDecl, v *ast.ValueSpec, i int) string {
 		return ""
 	}
 	if len(v.Values) <= i {
+		if sel, ok := v.Type.(*ast.SelectorExpr); ok && root(sel) == "time" && sel.Sel.Name == "Time" && p.written(name) == "" {
+			return ""
+		}
 		return "it starts empty, so something fills it later: pass it instead"
 	}
 	isError := strings.HasPrefix(strings.ToLower(name), "err")
