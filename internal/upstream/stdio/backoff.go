@@ -38,9 +38,9 @@ func (b *backoff) crashed() {
 		d = firstBackoff << b.crashes
 		b.crashes++
 	}
-	var b [1]byte
-	_, _ = rand.Read(b[:]) // never fails: crypto/rand aborts the process instead
-	d -= d / 4 * time.Duration(b[0]) / 255
+	var jitter [1]byte
+	_, _ = rand.Read(jitter[:]) // never fails: crypto/rand aborts the process instead
+	d -= d / 4 * time.Duration(jitter[0]) / 255
 	if until := time.Now().Add(d); until.After(b.until) {
 		b.until = until
 	}
