@@ -44,6 +44,7 @@ func run() (int, error) {
 		install = flag.Bool("install", false, "install the real parts and end")
 		binary  = flag.String("munjigi", "", "use this `binary` instead of building one")
 		keep    = flag.String("keep", "", "keep the suite's results in this `folder`")
+		counts  = flag.String("counts", "", "append how many rows passed and failed to this `file`")
 		width   = flag.Int("p", 2, "rows that run at the same time")
 	)
 	flag.Parse()
@@ -96,6 +97,9 @@ func run() (int, error) {
 		}
 	} else {
 		report.print(os.Stdout)
+	}
+	if err := report.count(*counts); err != nil {
+		return 3, err
 	}
 	if report.Failed > 0 {
 		return 1, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -37,6 +38,19 @@ func (r report) print(w io.Writer) {
 		}
 	}
 	_, _ = fmt.Fprintf(w, "conformance: %d rows passed, %d failed, %s\n", r.Passed, r.Failed, r.Took)
+}
+
+// count appends the sums to a file, if one is named.
+func (r report) count(file string) error {
+	if file == "" {
+		return nil
+	}
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, "conformance", r.Passed, r.Failed)
+	return errors.Join(err, f.Close())
 }
 
 // printKnown writes the known losses, one line for each reason.
