@@ -6,8 +6,8 @@
 // and the line after it leans on the first. A rule here is read by nobody and
 // still kept.
 //
-// It guarantees that the rules ran over every Go file that go list knows,
-// also those that this system's build tags leave out, and that they fail when
+// It guarantees that the rules ran over every Go file of the module that is or
+// would be committed, whatever its build tags, and that they fail when
 // they saw nothing. It does not judge what the code does.
 package arch
 

@@ -10,6 +10,7 @@ import (
 	"go/token"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -168,8 +169,41 @@ func load() (tree, error) {
 	if root == "" {
 		return t, nil
 	}
-	t.texts, err = texts(root)
-	return t, err
+	if t.texts, err = texts(root); err != nil {
+		return tree{}, err
+	}
+	return t, t.tagged()
+}
+
+// tagged adds the Go files that go list leaves out because build tags exclude
+// all of their package here. Test data and other modules stay out.
+func (t *tree) tagged() error {
+	known := map[string]bool{}
+	for _, p := range t.packages {
+		for _, f := range p.files {
+			known[f.path] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.texts)) {
+		if path.Ext(name) != ".go" || known[name] || t.elsewhere(path.Dir(name)) {
+			continue
+		}
+		if err := t.add(name, t.texts[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// elsewhere reports a folder that the go command does not look into.
+func (t *tree) elsewhere(dir string) bool {
+	for ; dir != "."; dir = path.Dir(dir) {
+		base := path.Base(dir)
+		if _, module := t.texts[dir+"/go.mod"]; module || base == "testdata" || base == "vendor" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") {
+			return true
+		}
+	}
+	return false
 }
 
 // texts reads what is committed or would be; without git, every file.
