@@ -184,7 +184,9 @@ func TestTaskNotifications(t *testing.T) {
 				t.Errorf("then %s", seen[1])
 			}
 			stop()
-			<-ended
+			if err := <-ended; err == nil {
+				t.Error("the stream ended by itself")
+			}
 		})
 	}
 }
