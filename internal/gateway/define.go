@@ -76,9 +76,6 @@ func (g *Gateway) fetch(ctx context.Context, c *call.Call, in *inbound, key cata
 				return nil, upstream.ErrTooLarge
 			}
 			params := strictjson.Object{}
-			if raw, ok := in.params.Get("_meta"); ok && in.era == mcp.Modern {
-				params = params.With("_meta", raw)
-			}
 			if cursor != nil {
 				params = params.With("cursor", cursor)
 			}

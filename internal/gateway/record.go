@@ -54,7 +54,7 @@ func (g *Gateway) event(c *call.Call, in *inbound, kind string) audit.Event {
 	if in.era != 0 {
 		e.Era = in.era.String()
 	}
-	if e.Method == "" && in.msg.Kind == mcp.Result || in.msg.Kind == mcp.ErrorReply {
+	if e.Method == "" && (in.msg.Kind == mcp.Result || in.msg.Kind == mcp.ErrorReply) {
 		e.Method = "response"
 	}
 	if in.session != nil {

@@ -161,7 +161,9 @@ func (g *Gateway) inputs(c *call.Call, in *inbound) *refusal {
 		}
 		kept = append(kept, strictjson.Member{Name: r.Name, Raw: q.trim(r.Raw)})
 	}
-	in.resume.Responses = kept.Append(nil)
+	if hasResp {
+		in.resume.Responses = kept.Append(nil)
+	}
 	in.params = in.params.Without("requestState", "inputResponses")
 	in.msg.Params = in.params.Append(nil)
 	if hasState {
