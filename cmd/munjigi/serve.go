@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 
 	"github.com/munjigi/munjigi/internal/app"
@@ -58,6 +59,7 @@ func cmdServe(ctx context.Context, e *env, args []string) int {
 		return failed(e, err)
 	}
 	defer func() { _ = a.Close(context.WithoutCancel(ctx)) }()
+	relaxCollector(e)
 	l, err := a.Listen(ctx)
 	if err != nil {
 		return failed(e, err)
@@ -79,6 +81,15 @@ func cmdServe(ctx context.Context, e *env, args []string) int {
 		return failed(e, err)
 	}
 	return exitDone
+}
+
+// relaxCollector lets the heap grow to four times what is live before it is
+// collected, unless GOGC says otherwise: a gateway holds little and passes
+// much, so that the default would collect every few milliseconds.
+func relaxCollector(e *env) {
+	if e.getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 }
 
 func logging(e *env, level string) (*slog.Logger, error) {

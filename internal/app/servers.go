@@ -41,9 +41,13 @@ func (a *App) server(ctx context.Context, cfg *config.Config, s config.Server) (
 	if err != nil {
 		return nil, false, err
 	}
+	conns := s.MaxProcesses
+	if !s.Stdio() {
+		conns = cfg.Limits.Sessions // a session upstream costs no process here
+	}
 	b, err := bridge.New(bridge.Config{
 		Name: s.Name, Era: eraOf(s.Era), Kind: kind, Floor: mcp.Version(cfg.ProtocolFloor), Shared: s.Shared,
-		IdleTimeout: s.IdleTimeout, MaxConns: s.MaxProcesses, MaxSuspended: cfg.Limits.PerPrincipalSuspended,
+		IdleTimeout: s.IdleTimeout, MaxConns: conns, MaxSuspended: cfg.Limits.PerPrincipalSuspended,
 		SuspendFor: cfg.Limits.SuspendTimeout, Logger: a.o.Logger.With("server", s.Name),
 		Violation: func(kind, detail string) {
 			a.o.Logger.Warn("the server broke the protocol", "server", s.Name, "kind", kind, "detail", detail)

@@ -193,19 +193,21 @@ func (cl *Clearance) Current() bool { return cl != nil && cl.c != nil && cl.now(
 // Release proves that one message may go to the client. The writer of replies
 // and streams takes nothing else. The zero release carries nothing.
 type Release struct {
-	body  []byte
+	parts [][]byte
 	spent *atomic.Bool
 }
 
-// Release mints a release for bytes that the result inspection allowed.
-func (c *Call) Release(body []byte) (Release, error) {
+// Release mints a release for bytes that the result inspection allowed. They
+// are written in the order of the parts, so that nothing large is copied to
+// be wrapped.
+func (c *Call) Release(parts ...[]byte) (Release, error) {
 	c.mu.Lock()
 	ok := !c.denied && c.passed&requiredForRelease == requiredForRelease
 	c.mu.Unlock()
 	if !ok {
 		return Release{}, ErrNotCleared
 	}
-	return Release{body: body, spent: new(atomic.Bool)}, nil
+	return Release{parts: parts, spent: new(atomic.Bool)}, nil
 }
 
 // Message mints a release for one message of a stream that the stream
@@ -217,22 +219,22 @@ func (c *Call) Message(body []byte, verdict Decision) (Release, error) {
 	if !ok || !verdict.Effect.Passes() {
 		return Release{}, ErrNotCleared
 	}
-	return Release{body: body, spent: new(atomic.Bool)}, nil
+	return Release{parts: [][]byte{body}, spent: new(atomic.Bool)}, nil
 }
 
 // Refusal mints a release for our own words: a refusal needs no inspection
 // because none of its text comes from a server.
 func (c *Call) Refusal(body []byte) Release {
-	return Release{body: body, spent: new(atomic.Bool)}
+	return Release{parts: [][]byte{body}, spent: new(atomic.Bool)}
 }
 
-// Take returns the bytes once.
-func (r Release) Take() ([]byte, error) {
+// Take returns the parts once.
+func (r Release) Take() ([][]byte, error) {
 	if r.spent == nil {
 		return nil, ErrNotCleared
 	}
 	if !r.spent.CompareAndSwap(false, true) {
 		return nil, ErrSpent
 	}
-	return r.body, nil
+	return r.parts, nil
 }

@@ -163,7 +163,7 @@ func TestAReleaseNeedsTheResultInspection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, err := r.Take(); err != nil || string(b) != "{}" {
+	if b, err := r.Take(); err != nil || len(b) != 1 || string(b[0]) != "{}" {
 		t.Errorf("%s %v", b, err)
 	}
 	if _, err := r.Take(); !errors.Is(err, call.ErrSpent) {

@@ -86,12 +86,14 @@ func (o *httpOut) send(rel call.Release) error {
 	return o.event(body)
 }
 
-func (o *httpOut) event(body []byte) error {
+func (o *httpOut) event(parts [][]byte) error {
 	id := ""
 	if o.keep != nil {
+		body := bytes.Join(parts, nil)
 		id = o.keep.add(body)
+		parts = [][]byte{body}
 	}
-	err := o.sse.event(id, body)
+	err := o.sse.event(id, parts...)
 	if o.keep != nil {
 		return nil // kept: the client may come back for it
 	}
@@ -130,10 +132,18 @@ func (o *httpOut) finish(status int, r *refusal, rel call.Release) {
 	if o.newSession != "" && r == nil {
 		h[mcp.HeaderSession] = []string{o.newSession}
 	}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	size := 0
+	for _, p := range body {
+		size += len(p)
+	}
+	h["Content-Length"] = []string{strconv.Itoa(size)}
 	_ = o.rc.SetWriteDeadline(time.Now().Add(o.limits.WriteTime))
 	o.w.WriteHeader(status)
-	_, _ = o.w.Write(body)
+	for _, p := range body {
+		if _, err := o.w.Write(p); err != nil {
+			return
+		}
+	}
 }
 
 func (o *httpOut) accepted() {
@@ -173,21 +183,24 @@ type sseWriter struct {
 	buf       []byte
 }
 
-func (s *sseWriter) event(id string, body []byte) error {
+func (s *sseWriter) event(id string, parts ...[]byte) error {
 	b := s.buf[:0]
 	if id != "" {
 		b = append(append(append(b, "id: "...), id...), '\n')
 	}
 	b = append(b, "event: message\ndata: "...)
-	// A JSON text may hold raw line breaks between tokens; SSE would cut there.
-	if bytes.IndexByte(body, '\n') >= 0 || bytes.IndexByte(body, '\r') >= 0 {
+	for _, body := range parts {
+		// A JSON text may hold raw line breaks between tokens; SSE would cut
+		// there.
+		if bytes.IndexByte(body, '\n') < 0 && bytes.IndexByte(body, '\r') < 0 {
+			b = append(b, body...)
+			continue
+		}
 		for _, c := range body {
 			if c != '\n' && c != '\r' {
 				b = append(b, c)
 			}
 		}
-	} else {
-		b = append(b, body...)
 	}
 	b = append(b, '\n', '\n')
 	s.buf = b

@@ -173,12 +173,22 @@ func (g *Gateway) deliver(ctx context.Context, c *call.Call, in *inbound, out ou
 			return serverRefusal(ctx, c, err)
 		}
 	}
+	whole := result
 	result = g.rename(c, in, result)
 	if a.Kind == mcp.ResultTask || in.route.Name == "taskId" || mentionsTask(a.Result) {
 		result = g.renameTasks(c, in, result)
 	}
 	result = g.shape(ctx, c, in, result, a)
+	if same(result, whole) && a.Kind != mcp.ResultInputRequired {
+		return g.answer(ctx, c, in, out, a.Result)
+	}
 	return g.answer(ctx, c, in, out, result.Append(nil))
+}
+
+// same reports that nothing rewrote an object, so that its bytes can go on as
+// they came.
+func same(a, b strictjson.Object) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // inputRequired seals what the client has to carry.
@@ -280,7 +290,7 @@ func (g *Gateway) answer(ctx context.Context, c *call.Call, in *inbound, out out
 	if !c.Decide(d) {
 		return refuseDecision(d)
 	}
-	rel, err := c.Release(mcp.AppendResult(make([]byte, 0, len(seen)+64), in.msg.ID, seen))
+	rel, err := c.Release(mcp.AppendResultHead(make([]byte, 0, 64), in.msg.ID), seen, brace())
 	if err != nil {
 		return deny(c, call.Releasing, call.ReasonNotCleared, err.Error())
 	}
@@ -289,6 +299,8 @@ func (g *Gateway) answer(ctx context.Context, c *call.Call, in *inbound, out out
 	c.Pass(call.Reply)
 	return nil
 }
+
+func brace() []byte { return []byte{'}'} }
 
 // deliverError inspects and writes an error that a server answered.
 func (g *Gateway) deliverError(ctx context.Context, c *call.Call, in *inbound, out outbox, e *mcp.Error) *refusal {
@@ -307,9 +319,7 @@ func (g *Gateway) deliverError(ctx context.Context, c *call.Call, in *inbound, o
 	if !c.Decide(d) {
 		return refuseDecision(d)
 	}
-	body := append(append([]byte(`{"jsonrpc":"2.0","id":`), in.msg.ID.Raw()...), `,"error":`...)
-	body = append(append(body, seen...), '}')
-	rel, err := c.Release(body)
+	rel, err := c.Release(append(append([]byte(`{"jsonrpc":"2.0","id":`), in.msg.ID.Raw()...), `,"error":`...), seen, brace())
 	if err != nil {
 		return deny(c, call.Releasing, call.ReasonNotCleared, err.Error())
 	}

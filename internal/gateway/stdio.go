@@ -156,13 +156,14 @@ func (k *pipe) close() {
 	}
 }
 
-func (k *pipe) write(body []byte) error {
-	if bytes.IndexByte(body, '\n') >= 0 || bytes.IndexByte(body, '\r') >= 0 {
-		body = strictjson.Compact(nil, body)
+func (k *pipe) write(parts [][]byte) error {
+	body := bytes.Join(append(parts, []byte{'\n'}), nil)
+	if bytes.IndexByte(body[:len(body)-1], '\n') >= 0 || bytes.IndexByte(body, '\r') >= 0 {
+		body = append(strictjson.Compact(nil, body), '\n')
 	}
 	k.wmu.Lock()
 	defer k.wmu.Unlock()
-	_, err := k.w.Write(append(body[:len(body):len(body)], '\n'))
+	_, err := k.w.Write(body)
 	return err
 }
 

@@ -229,11 +229,15 @@ func appendMethod(dst []byte, method string, params []byte) []byte {
 
 // AppendResult serialises a result response.
 func AppendResult(dst []byte, id ID, result []byte) []byte {
+	return append(append(AppendResultHead(dst, id), result...), '}')
+}
+
+// AppendResultHead serialises what stands before the result of a response;
+// the result and a closing brace follow.
+func AppendResultHead(dst []byte, id ID) []byte {
 	dst = append(dst, `{"jsonrpc":"2.0","id":`...)
 	dst = append(dst, id.Raw()...)
-	dst = append(dst, `,"result":`...)
-	dst = append(dst, result...)
-	return append(dst, '}')
+	return append(dst, `,"result":`...)
 }
 
 // AppendError serialises an error response; an absent ID is written as null

@@ -222,6 +222,11 @@ func (o Object) Without(names ...string) Object {
 // space inside values. A name is written as the source did unless Name was
 // changed.
 func (o Object) Append(dst []byte) []byte {
+	size := 2
+	for i := range o {
+		size += len(o[i].Name) + len(o[i].Raw) + 6
+	}
+	dst = slices.Grow(dst, size)
 	dst = append(dst, '{')
 	for i := range o {
 		m := &o[i]

@@ -1,0 +1,565 @@
+package app_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// client plays the client's script against the gateway and writes down what
+// it is answered.
+type client struct {
+	t     *testing.T
+	ctx   context.Context
+	board *board
+	http  *http.Client
+	base  string
+	token func(name string) string
+	drain func()
+	view  *views
+	out   strings.Builder
+
+	path, who, caps string
+	session         string // current
+	sessions        map[string]string
+	version         string
+	set             http.Header
+	unset           []string
+	open            map[string]*exchange
+	last            []byte
+}
+
+func newClient(t *testing.T, ctx context.Context, b *board, base string, token func(string) string, v *views) *client {
+	return &client{t: t, ctx: ctx, board: b, base: base, token: token, view: v, http: &http.Client{Transport: &http.Transport{}},
+		path: "/mcp/s", who: "golden", caps: `{}`, sessions: map[string]string{}, version: "2025-11-25", set: http.Header{}, open: map[string]*exchange{}}
+}
+
+// play runs the whole script.
+func (c *client) play(text string) error {
+	steps, err := readSteps(text, 1, 0)
+	if err != nil {
+		return err
+	}
+	for _, s := range steps {
+		s.rest = c.view.fill(s.rest)
+		if err := c.step(s); err != nil {
+			return fmt.Errorf("client line %d: %s: %w", s.line, s.verb, err)
+		}
+	}
+	for name := range c.open {
+		return fmt.Errorf("the client never waited for %s nor closed it", name)
+	}
+	return nil
+}
+
+func (c *client) step(s step) error {
+	switch s.verb {
+	case "caps":
+		c.caps = s.rest
+	case "path":
+		c.path = s.rest
+	case "as":
+		c.who = s.rest
+	case "in":
+		c.session = s.rest
+	case "version":
+		c.version = s.rest
+	case "set":
+		name, v, _ := strings.Cut(s.rest, ": ")
+		c.set.Add(name, v)
+	case "unset":
+		c.unset = append(c.unset, http.CanonicalHeaderKey(s.rest))
+	case "let":
+		return c.let(s)
+	case "session":
+		return c.begin(s.rest)
+	case "signal":
+		c.board.signal(s.rest)
+	case "await":
+		return c.board.wait(c.ctx, s.rest)
+	case "seen":
+		what := s.word()
+		n := 1
+		if s.rest != "" {
+			var err error
+			if n, err = strconv.Atoi(s.rest); err != nil {
+				return err
+			}
+		}
+		return c.board.seen(c.ctx, what, n)
+	case "opened":
+		e := c.open[s.rest]
+		if e == nil {
+			return errors.New("no such exchange is open")
+		}
+		return c.opened(e)
+	case "event":
+		e := c.open[s.rest]
+		if e == nil {
+			return errors.New("no such exchange is open")
+		}
+		fmt.Fprintf(&c.out, "> event %s\n", s.rest)
+		return c.event(e)
+	case "wait":
+		e := c.open[s.rest]
+		if e == nil {
+			return errors.New("no such exchange is open")
+		}
+		delete(c.open, s.rest)
+		fmt.Fprintf(&c.out, "> wait %s\n", s.rest)
+		return c.finish(e)
+	case "close":
+		e := c.open[s.rest]
+		if e == nil {
+			return errors.New("no such exchange is open")
+		}
+		delete(c.open, s.rest)
+		fmt.Fprintf(&c.out, "> close %s\n", s.rest)
+		e.cancel()
+		<-e.done
+	case "drain":
+		fmt.Fprintf(&c.out, "> drain\n")
+		c.drain()
+	case "go":
+		name := s.word()
+		verb := s.word()
+		e, err := c.send(step{line: s.line, verb: verb, rest: s.rest}, "go "+name+" ")
+		if err != nil {
+			return err
+		}
+		c.open[name] = e
+	default:
+		e, err := c.send(s, "")
+		if err != nil {
+			return err
+		}
+		return c.finish(e)
+	}
+	return nil
+}
+
+// let names a part of the last message; "flip" names an altered text.
+func (c *client) let(s step) error {
+	name, value, _ := strings.Cut(s.rest, " = ")
+	if text, ok := strings.CutPrefix(value, "flip "); ok {
+		b := []byte(text)
+		i := len(b) / 2
+		b[i] ^= 1 // stays in the alphabet for letters and digits but may not mean the same
+		c.view.name(name, string(b))
+		return nil
+	}
+	var cur any
+	d := json.NewDecoder(bytes.NewReader(c.last))
+	d.UseNumber()
+	if err := d.Decode(&cur); err != nil {
+		return fmt.Errorf("the last message is no JSON: %w", err)
+	}
+	for _, part := range strings.Split(strings.Trim(value, "/"), "/") {
+		switch v := cur.(type) {
+		case map[string]any:
+			cur = v[strings.ReplaceAll(part, "~1", "/")]
+		case []any:
+			i, err := strconv.Atoi(part)
+			if err != nil || i >= len(v) {
+				return fmt.Errorf("no element %q", part)
+			}
+			cur = v[i]
+		default:
+			return fmt.Errorf("nothing at %q in %s", value, c.last)
+		}
+	}
+	switch v := cur.(type) {
+	case string:
+		c.view.name(name, v)
+	case json.Number:
+		c.view.name(name, v.String())
+	default:
+		return fmt.Errorf("%q is no text in %s", value, c.last)
+	}
+	return nil
+}
+
+const metaPrefix = "io.modelcontextprotocol/"
+
+// modernParams puts the required _meta in front of what the script gives.
+func (c *client) modernParams(params string) (string, error) {
+	own := `"` + metaPrefix + `protocolVersion":"2026-07-28","` + metaPrefix + `clientInfo":{"name":"golden","version":"1"},"` + metaPrefix + `clientCapabilities":` + c.caps
+	if params == "" {
+		params = "{}"
+	}
+	var o map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(params), &o); err != nil {
+		return "", fmt.Errorf("params: %w", err)
+	}
+	meta, has := o["_meta"]
+	if has {
+		inner := strings.TrimSpace(string(meta))
+		inner = strings.TrimSpace(inner[1 : len(inner)-1])
+		if inner != "" {
+			inner = "," + inner
+		}
+		return strings.Replace(params, string(meta), "{"+own+inner+"}", 1), nil
+	}
+	rest := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(params), "{"))
+	if rest != "}" {
+		rest = "," + rest
+	}
+	return `{"_meta":{` + own + `}` + rest, nil
+}
+
+// send makes one HTTP request of a step and does not wait for its answer.
+func (c *client) send(s step, how string) (*exchange, error) {
+	method, path, body := http.MethodPost, c.path, ""
+	h := http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}}
+	label := s.verb
+	switch s.verb {
+	case "modern":
+		id, m := s.word(), s.word()
+		params, err := c.modernParams(s.rest)
+		if err != nil {
+			return nil, err
+		}
+		body = `{"jsonrpc":"2.0","id":` + id + `,"method":"` + m + `","params":` + params + `}`
+		h.Set("Mcp-Protocol-Version", "2026-07-28")
+		h.Set("Mcp-Method", m)
+		var p struct{ Name, URI, TaskID string }
+		_ = json.Unmarshal([]byte(params), &p)
+		if n := p.Name + p.URI + p.TaskID; n != "" && m != "completion/complete" {
+			h.Set("Mcp-Name", n)
+		}
+		label += " " + id + " " + m
+	case "legacy":
+		id, m := s.word(), s.word()
+		params := ""
+		if s.rest != "" {
+			params = `,"params":` + s.rest
+		}
+		body = `{"jsonrpc":"2.0","id":` + id + `,"method":"` + m + `"` + params + `}`
+		label += " " + id + " " + m
+	case "notify":
+		m := s.word()
+		body = string(notification(m, s.rest))
+		label += " " + m
+	case "answer":
+		id := s.word()
+		body = `{"jsonrpc":"2.0","id":` + id + `,"result":` + s.rest + `}`
+		label += " " + id
+	case "refuse":
+		id := s.word()
+		body = `{"jsonrpc":"2.0","id":` + id + `,"error":` + s.rest + `}`
+		label += " " + id
+	case "get":
+		method = http.MethodGet
+		h = http.Header{"Accept": {"text/event-stream"}}
+		if s.rest != "" {
+			h.Set("Last-Event-Id", s.rest)
+		}
+	case "delete":
+		method, h = http.MethodDelete, http.Header{}
+	case "post":
+		var err error
+		if body, err = s.text(); err != nil {
+			return nil, err
+		}
+	case "http":
+		method, path = s.word(), s.word()
+		h = http.Header{}
+		body = s.rest
+		label += " " + method + " " + path
+	default:
+		return nil, errors.New("no such step")
+	}
+	switch s.verb {
+	case "legacy", "notify", "answer", "refuse", "get", "delete":
+		if id := c.sessions[c.session]; id != "" {
+			h.Set("Mcp-Session-Id", id)
+			h.Set("Mcp-Protocol-Version", c.version)
+		}
+	}
+	fmt.Fprintf(&c.out, "> %s%s\n", how, c.view.client(label))
+	return c.do(method, path, body, h)
+}
+
+func (c *client) do(method, path, body string, h http.Header) (*exchange, error) {
+	ctx, cancel := context.WithCancel(c.ctx)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, strings.NewReader(c.view.expand(body)))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	req.Header = h
+	if c.who != "nobody" {
+		h.Set("Authorization", "Bearer "+c.token(c.who))
+	}
+	for name, vs := range c.set {
+		h[http.CanonicalHeaderKey(name)] = vs
+	}
+	for _, name := range c.unset {
+		delete(h, name)
+		if name == "Content-Length" {
+			req.ContentLength = -1
+			req.Body = io.NopCloser(strings.NewReader(c.view.expand(body)))
+		}
+	}
+	if v := h.Get("Host"); v != "" {
+		req.Host = v
+		h.Del("Host")
+	}
+	c.set, c.unset = http.Header{}, nil
+	if method == http.MethodGet || method == http.MethodDelete {
+		req.Body, req.ContentLength = http.NoBody, 0
+	}
+	e := &exchange{cancel: cancel, done: make(chan struct{}), changed: make(chan struct{}), primed: map[string]string{}}
+	go e.run(c.http, req)
+	return e, nil
+}
+
+// exchange is one HTTP request and what came back so far.
+type exchange struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu      sync.Mutex
+	changed chan struct{}
+	status  int
+	header  http.Header
+	sse     bool
+	events  []sseEvent
+	body    []byte
+	err     error
+
+	// Read by the script only.
+	shown  bool
+	next   int
+	primed map[string]string
+}
+
+type sseEvent struct {
+	id, data string
+}
+
+func (e *exchange) touch(f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f()
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+func (e *exchange) run(hc *http.Client, req *http.Request) {
+	defer close(e.done)
+	resp, err := hc.Do(req)
+	if err != nil {
+		e.touch(func() { e.err = err })
+		return
+	}
+	defer func() { _ = resp.Body.Close() }()
+	sse := strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream")
+	e.touch(func() { e.status, e.header, e.sse = resp.StatusCode, resp.Header, sse })
+	if !sse {
+		b, err := io.ReadAll(resp.Body)
+		e.touch(func() { e.body, e.err = b, err })
+		return
+	}
+	in := bufio.NewReader(resp.Body)
+	var cur sseEvent
+	some := false
+	for {
+		l, err := in.ReadString('\n')
+		if err != nil {
+			if !errors.Is(err, io.EOF) || l != "" {
+				e.touch(func() { e.err = err })
+			}
+			return
+		}
+		l = strings.TrimSuffix(l, "\n")
+		name, v, _ := strings.Cut(l, ":")
+		v = strings.TrimPrefix(v, " ")
+		switch {
+		case l == "" && some:
+			e.touch(func() { e.events = append(e.events, cur) })
+			cur, some = sseEvent{}, false
+		case l == "" || name == "" || name == "retry" || name == "event" && v == "message":
+		case name == "id":
+			cur.id, some = v, true
+		case name == "data":
+			cur.data, some = cur.data+v, true
+		default:
+			cur.data, some = cur.data+"«unexpected line "+l+"»", true
+		}
+	}
+}
+
+// opened waits for the head of an answer.
+func (c *client) opened(e *exchange) error {
+	for {
+		e.mu.Lock()
+		ok, changed := e.status != 0, e.changed
+		e.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-e.done:
+			return e.err
+		case <-c.ctx.Done():
+			return fmt.Errorf("no answer began: %w", c.ctx.Err())
+		}
+	}
+}
+
+// event waits for the next event that is not the priming one and shows it.
+func (c *client) event(e *exchange) error {
+	for {
+		e.mu.Lock()
+		n, changed, ended := len(e.events), e.changed, e.err
+		e.mu.Unlock()
+		if n > e.next {
+			c.head(e)
+			ev := e.events[e.next]
+			e.next++
+			c.show(ev)
+			if ev.data == "" {
+				continue
+			}
+			return nil
+		}
+		if ended != nil {
+			return ended
+		}
+		select {
+		case <-changed:
+		case <-e.done:
+			e.mu.Lock()
+			n = len(e.events)
+			e.mu.Unlock()
+			if n == e.next {
+				_ = c.rest(e)
+				return errors.New("the answer ended without another event")
+			}
+		case <-c.ctx.Done():
+			return fmt.Errorf("no event came: %w", c.ctx.Err())
+		}
+	}
+}
+
+func (c *client) finish(e *exchange) error {
+	select {
+	case <-e.done:
+	case <-c.ctx.Done():
+		_ = c.rest(e)
+		return fmt.Errorf("the answer did not end: %w", c.ctx.Err())
+	}
+	e.cancel()
+	return c.rest(e)
+}
+
+func (c *client) rest(e *exchange) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.err != nil && e.status == 0 {
+		return e.err
+	}
+	c.head(e)
+	for ; e.next < len(e.events); e.next++ {
+		c.show(e.events[e.next])
+	}
+	if len(e.body) > 0 {
+		c.last = e.body
+		fmt.Fprintf(&c.out, "%s\n", c.view.client(strings.TrimSuffix(string(e.body), "\n")))
+	}
+	if e.err != nil {
+		fmt.Fprintf(&c.out, "cut off\n")
+	}
+	return nil
+}
+
+func (c *client) show(ev sseEvent) {
+	id := ""
+	if ev.id != "" {
+		id = " [" + c.view.eventID(ev.id) + "]"
+	}
+	if ev.data != "" {
+		c.last = []byte(ev.data)
+		id += " "
+	}
+	fmt.Fprintf(&c.out, "event%s%s\n", id, c.view.client(ev.data))
+}
+
+// head shows the status, and every header that is not the same in each
+// response; what must be in each is checked.
+func (c *client) head(e *exchange) {
+	if e.shown {
+		return
+	}
+	e.shown = true
+	usual := map[string]string{
+		"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY",
+		"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'", "Cross-Origin-Resource-Policy": "same-origin",
+	}
+	kind := e.header.Get("Content-Type")
+	switch kind {
+	case "application/json":
+		kind = "json"
+	case "text/event-stream":
+		kind, usual["X-Accel-Buffering"] = "sse", "no"
+	}
+	fmt.Fprintf(&c.out, "< %s\n", strings.TrimSpace(strconv.Itoa(e.status)+" "+kind))
+	for name, v := range usual {
+		if e.header.Get(name) != v {
+			c.t.Errorf("a response without %s: %s", name, v)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.header)) {
+		switch name {
+		case "Content-Type", "Content-Length", "Date":
+			continue
+		}
+		for _, v := range e.header[name] {
+			if usual[name] != v {
+				fmt.Fprintf(&c.out, "  %s: %s\n", name, c.view.client(v))
+			}
+		}
+	}
+}
+
+// begin opens a legacy session and keeps it under a name.
+func (c *client) begin(name string) error {
+	c.session = ""
+	fmt.Fprintf(&c.out, "> session %s\n", name)
+	h := http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}}
+	e, err := c.do(http.MethodPost, c.path, `{"jsonrpc":"2.0","id":"open","method":"initialize","params":{"protocolVersion":"`+c.version+
+		`","capabilities":`+c.caps+`,"clientInfo":{"name":"golden","version":"1"}}}`, h)
+	if err != nil {
+		return err
+	}
+	<-e.done
+	id := ""
+	if e.header != nil {
+		id = e.header.Get("Mcp-Session-Id")
+	}
+	if id != "" {
+		c.view.name(name, id)
+	}
+	if err := c.finish(e); err != nil || id == "" {
+		return err
+	}
+	c.sessions[name], c.session = id, name
+	e, err = c.send(step{verb: "notify", rest: "notifications/initialized"}, "")
+	if err != nil {
+		return err
+	}
+	return c.finish(e)
+}
