@@ -117,6 +117,7 @@ type Server struct {
 	era    memory
 	parked suspensions
 	wants  wants
+	own    ownTasks
 
 	mu     sync.Mutex
 	closed bool
@@ -270,11 +271,16 @@ func (s *Server) Call(ctx context.Context, cl *call.Clearance, from upstream.Cal
 		}
 	}
 	r := request{method: cleared.Target.Method, params: cleared.Params, from: from, client: c, target: cleared.Target}
+	if e, known := s.era.decide(from.Era); known && e == mcp.Legacy && r.aboutTask() {
+		return s.callTask(ctx, r)
+	}
 	var a upstream.Answer
 	err = s.linked(ctx, from, func(link *conn) (err error) {
 		switch {
 		case link.era == mcp.Modern:
 			a, err = link.callModern(ctx, r)
+		case r.aboutTask():
+			a, err = s.callTask(ctx, r)
 		case from.Era == mcp.Modern:
 			a, err = link.callSuspendable(ctx, r)
 		default:
@@ -296,8 +302,18 @@ type request struct {
 	from   upstream.Caller
 	client upstream.Client
 	target call.Target
-	// asTask reports that the tasks extension is declared for a legacy client.
+	// asTask reports that the call becomes a task, if the server likes: the
+	// extension is declared for a legacy client, or a legacy server is asked.
 	asTask bool
+}
+
+// aboutTask reports a modern client's request about a task.
+func (r *request) aboutTask() bool {
+	switch r.method {
+	case mcp.MethodTasksGet, mcp.MethodTasksUpdate, mcp.MethodTasksCancel:
+		return r.from.Era == mcp.Modern
+	}
+	return false
 }
 
 // Notify implements upstream.Server. Notifications that the server's era has

@@ -2,6 +2,8 @@ package bridge
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"sync"
 	"time"
@@ -13,8 +15,11 @@ import (
 // conn is one connection to the server with everything that lives on it.
 type conn struct {
 	s   *Server
+	id  string // names the connection in the IDs of its tasks
 	key string
-	t   upstream.Transport
+	// owner is the Principal.ClientKey of the caller it was opened for.
+	owner string
+	t     upstream.Transport
 	// ctx ends when the connection is lost; its cause says why.
 	ctx    context.Context
 	end    context.CancelCauseFunc
@@ -45,6 +50,9 @@ type conn struct {
 	subs      map[string]map[any]struct{} // URI to those who want it
 	logLevel  string
 	floods    int
+	tasks     map[string]*remoteTask // by the server's ID
+	late      map[string]*remoteTask // by progress token
+	busyTo    time.Time              // tasks live until then
 }
 
 // Bounds of one connection.
@@ -56,11 +64,14 @@ const (
 
 // dial opens a transport. The connection is not in the pool yet.
 func (s *Server) dial(ctx context.Context, e mcp.Era) (*conn, error) {
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails: crypto/rand aborts the process instead
 	c := &conn{
-		s: s, routing: e, dialed: make(chan struct{}),
+		s: s, id: hex.EncodeToString(id[:]), routing: e, dialed: make(chan struct{}),
 		reply: make(chan struct{}, maxReplies), level: make(chan struct{}, 1), subing: make(chan struct{}, 1),
 		flights: map[*flight]struct{}{}, tokens: map[string]*flight{}, asks: map[string]*ask{},
 		listeners: map[*listener]struct{}{}, subs: map[string]map[any]struct{}{},
+		tasks: map[string]*remoteTask{}, late: map[string]*remoteTask{},
 	}
 	c.ctx, c.end = context.WithCancelCause(s.ctx)
 	dctx, cancel := context.WithTimeout(ctx, s.cfg.HandshakeTimeout)
@@ -152,12 +163,16 @@ func (c *conn) retire(cause error) {
 func (c *conn) idleSince() (time.Time, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.idleFrom, c.uses == 0 && c.started && !c.permanent()
+	return c.idleFrom, c.uses == 0 && c.started && !c.permanent() && time.Now().After(c.busyTo)
 }
 
 func (c *conn) closeIdle() {
 	c.mu.Lock()
 	idle := c.uses == 0 && time.Since(c.idleFrom) >= c.s.cfg.IdleTimeout
+	if left := time.Until(c.busyTo); idle && left >= 0 {
+		idle = false
+		c.idle.Reset(left + time.Millisecond)
+	}
 	c.mu.Unlock()
 	if idle {
 		c.lose(errIdle)

@@ -58,6 +58,7 @@ type flight struct {
 	c      *conn
 	from   upstream.Caller
 	method string
+	task   string // that tasks/result waits for
 	began  uint64
 	// token is the raw progress token given to the server instead of the
 	// client's, empty when the client asked for no progress.
@@ -73,6 +74,9 @@ type flight struct {
 // depart registers a call on the connection.
 func (c *conn) depart(r request) *flight {
 	f := &flight{c: c, from: r.from, method: r.method, in: inbox{wake: make(chan struct{}, 1)}}
+	if r.method == mcp.MethodTasksResult {
+		f.task = paramTask(r.params)
+	}
 	if r.from.ProgressToken != nil {
 		var b [12]byte
 		_, _ = rand.Read(b[:]) // never fails: crypto/rand aborts the process instead
@@ -190,6 +194,9 @@ func isTaskCall(params []byte, e mcp.Era) bool {
 func (f *flight) notification(m mcp.Message) (method string, params []byte, ok bool) {
 	switch m.Method {
 	case mcp.NotifyProgress:
+		if !f.ownsProgress(m) {
+			return m.Method, m.Params, true // of a task, translated already
+		}
 		if f.from.ProgressToken == nil {
 			return "", nil, false
 		}

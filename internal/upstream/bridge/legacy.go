@@ -106,6 +106,11 @@ func (c *conn) direct(ctx context.Context, r request) (upstream.Answer, error) {
 	if err != nil {
 		return upstream.Answer{}, err
 	}
+	if r.method == mcp.MethodToolsCall && msg.Kind == mcp.Result {
+		if task, id, ok := taskOf(msg.Result); ok {
+			c.remember(f, task, id)
+		}
+	}
 	return answerOf(msg)
 }
 

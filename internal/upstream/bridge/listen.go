@@ -148,7 +148,7 @@ func (l *listener) deliver(ctx context.Context, cl *call.Clearance, client upstr
 		if !cl.Current() {
 			return call.ErrStale
 		}
-		method, params, ok := l.c.forListener(l, m)
+		method, params, ok := l.c.forListener(ctx, l, client, m)
 		if !ok {
 			continue
 		}
@@ -160,13 +160,13 @@ func (l *listener) deliver(ctx context.Context, cl *call.Clearance, client upstr
 }
 
 // forListener says a notification in the words of the client's era.
-func (c *conn) forListener(l *listener, m mcp.Message) (method string, params []byte, ok bool) {
+func (c *conn) forListener(ctx context.Context, l *listener, client upstream.Client, m mcp.Message) (method string, params []byte, ok bool) {
 	params = m.Params
 	if metaMember(params, mcp.MetaSubscriptionID) != nil {
 		o, _ := mcp.ObjectOf(params)
 		params = mcp.WithMeta(o, nil, mcp.MetaSubscriptionID).Append(nil)
 	}
-	return c.taskNotification(l, m.Method, params)
+	return c.taskNotification(ctx, l, client, m.Method, params)
 }
 
 // isChange reports the notifications that belong to streams, not to calls.

@@ -26,6 +26,11 @@ func (c *conn) callModern(ctx context.Context, r request) (upstream.Answer, erro
 	if a, done := c.forLegacyOnly(r); done {
 		return a, nil
 	}
+	switch r.method {
+	case mcp.MethodTasksGet, mcp.MethodTasksResult, mcp.MethodTasksCancel, mcp.MethodTasksList:
+		return c.taskOfLegacyClient(ctx, r)
+	}
+	r.asTask = c.wantsTaskOf(r)
 	if _, ok := mcp.RouteOf(mcp.Modern, r.method); !ok {
 		return upstream.Answer{}, notExpressible("the server is modern and knows no " + r.method)
 	}
@@ -58,7 +63,7 @@ const defaultLevel = "info"
 // rounds carries a legacy client's request: what the server needs is asked of
 // the client, and the request is retried with the answers.
 func (c *conn) rounds(ctx context.Context, r request) (upstream.Answer, error) {
-	m := modernMeta{caps: callerCapabilities(r.from, false), level: r.from.LogLevel}
+	m := modernMeta{caps: callerCapabilities(r.from, r.asTask), level: r.from.LogLevel}
 	if m.level == "" {
 		m.level = defaultLevel
 	}
@@ -73,7 +78,13 @@ func (c *conn) rounds(ctx context.Context, r request) (upstream.Answer, error) {
 			return a, nil
 		}
 		if a.Kind != mcp.ResultInputRequired {
+			if r.asTask {
+				return c.finishTask(r, a), nil
+			}
 			a.Result = ResultForLegacy(r.method, a.Result)
+			if r.method == mcp.MethodToolsList && r.from.Version >= mcp.V20251125 && c.s.era.capabilities().tasks {
+				a.Result = offerTasks(a.Result)
+			}
 			return a, nil
 		}
 		responses, refused, err := c.askAll(ctx, r, a.Requests)

@@ -165,7 +165,7 @@ func (s *Server) runProbe(ctx context.Context, sl *slot, from upstream.Caller) {
 	} else {
 		c, err := s.probe(ctx, from)
 		if sl.err = err; err == nil {
-			c.key = s.key(c.era, from)
+			c.key, c.owner = s.key(c.era, from), from.Principal.ClientKey()
 			kept = &slot{ready: make(chan struct{}), c: c}
 			if s.ofSession(c.era) {
 				kept.session = from.Session
@@ -249,7 +249,7 @@ func (s *Server) open(ctx context.Context, sl *slot, key string, e mcp.Era, from
 		}
 	}
 	if err == nil {
-		c.key = key
+		c.key, c.owner = key, from.Principal.ClientKey()
 	}
 	s.mu.Lock()
 	if err == nil && (s.closed || sl.doomed) {

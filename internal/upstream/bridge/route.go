@@ -30,6 +30,7 @@ func (f *flight) bound(m mcp.Message) {
 		f.c.s.violation("unasked-answer", "the server put another answer on the stream of a call")
 	case m.Method == mcp.NotifyProgress && f.ownsProgress(m), m.Method == mcp.NotifyMessage:
 		f.put(m)
+	case m.Method == mcp.NotifyProgress && f.c.lateProgress(m):
 	case m.Method == mcp.NotifyProgress:
 		f.c.s.violation("foreign-progress", "the server sent progress for a token that the call did not give")
 	case isChange(m.Method), m.Method == mcp.NotifyCancelled:
@@ -45,6 +46,8 @@ func (c *conn) notified(m mcp.Message) {
 	case mcp.NotifyProgress:
 		if f := c.flightOf(m); f != nil {
 			f.put(m)
+		} else {
+			c.lateProgress(m)
 		}
 	case mcp.NotifyMessage:
 		if f := c.logged(); f != nil {

@@ -422,7 +422,7 @@ func TestErrorsInAllPairs(t *testing.T) {
 func TestMethodsWithoutAWord(t *testing.T) {
 	t.Parallel()
 	modern := newRig(t, &peer{modern: true}, nil)
-	if _, err := modern.do(t.Context(), legacyCaller("a", "s", `{}`), &client{}, mcp.MethodTasksList, `{}`); !errors.Is(err, upstream.ErrNotExpressible) {
+	if _, err := modern.do(t.Context(), legacyCaller("a", "s", `{}`), &client{}, "future/method", `{}`); !errors.Is(err, upstream.ErrNotExpressible) {
 		t.Errorf("got %v", err)
 	}
 	legacy := newRig(t, &peer{legacy: true}, nil)

@@ -27,6 +27,7 @@ const longest = time.Hour
 type suspended struct {
 	*flight
 	target call.Target
+	asTask bool
 	owner  string // Principal.ClientKey
 	who    string // Principal.Key
 	cancel context.CancelFunc
@@ -128,6 +129,11 @@ func (c *conn) callSuspendable(ctx context.Context, r request) (upstream.Answer,
 	if _, ok := mcp.RouteOf(mcp.Legacy, r.method); !ok {
 		return upstream.Answer{}, notExpressible("the server is legacy and knows no " + r.method)
 	}
+	asTask, refusal := c.asTask(r)
+	if refusal != nil {
+		return *refusal, nil
+	}
+	r.asTask = asTask
 	c.applyLevel(ctx, r.from)
 	return c.suspendable(ctx, r)
 }
@@ -141,7 +147,7 @@ func refuse(code int, message string) upstream.Answer {
 // for its client.
 func (c *conn) suspendable(ctx context.Context, r request) (upstream.Answer, error) {
 	f := &suspended{
-		flight: c.depart(r), target: r.target, done: make(chan struct{}),
+		flight: c.depart(r), target: r.target, asTask: r.asTask, done: make(chan struct{}),
 		owner: r.from.Principal.ClientKey(), who: r.from.Principal.Key(), values: context.WithoutCancel(ctx),
 	}
 	f.questions.f = f.flight
@@ -152,6 +158,9 @@ func (c *conn) suspendable(ctx context.Context, r request) (upstream.Answer, err
 	fctx, cancel := context.WithTimeout(f.values, longest)
 	f.cancel = cancel
 	out := upstream.Outgoing{Method: r.method, Params: legacyParams(r.params, r.from, f.token), Version: c.version}
+	if r.asTask {
+		out.Params = withTask(out.Params)
+	}
 	c.s.spawn(func() {
 		f.msg, f.err = f.exchange(fctx, out)
 		f.arrive()
@@ -236,7 +245,21 @@ func (f *suspended) finish() (upstream.Answer, error) {
 	if f.err != nil {
 		return upstream.Answer{}, f.err
 	}
+	if f.asTask && f.msg.Kind == mcp.Result {
+		if a, ok := f.c.created(f.flight, f.msg.Result); ok {
+			return a, nil
+		}
+	}
 	return modernAnswer(f.msg, f.from)
+}
+
+// withTask asks a legacy server to make a task of a call.
+func withTask(params []byte) []byte {
+	o, err := mcp.ObjectOf(params)
+	if err != nil {
+		return params
+	}
+	return o.With("task", mcp.EmptyObject()).Append(nil)
 }
 
 // modernAnswer turns a legacy server's response into a modern one.
