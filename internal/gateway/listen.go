@@ -59,9 +59,18 @@ func (g *Gateway) listen(ctx context.Context, c *call.Call, in *inbound, out out
 	wg.Wait()
 	if !sub.acknowledged() {
 		for _, err := range errs {
-			if err != nil && ctx.Err() == nil {
+			var rpc *mcp.Error
+			switch {
+			case err == nil || ctx.Err() != nil:
+			case in.server != "" && errors.As(err, &rpc):
+				c.Pass(call.Send)
+				return g.deliverError(ctx, c, in, out, rpc)
+			default:
 				return serverRefusal(ctx, c, err)
 			}
+		}
+		if ctx.Err() == nil {
+			return serverRefusal(ctx, c, errors.Join(upstream.ErrViolation, errors.New("the server ended a subscription that it never acknowledged")))
 		}
 	}
 	c.Pass(call.Send)
