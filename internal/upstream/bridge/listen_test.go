@@ -320,7 +320,7 @@ func TestListenFloodAndDuplicates(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- r.Listen(ctx, cl, from, stuck) }()
 		synctest.Wait()
-		for range 100_000 {
+		for range 20_000 {
 			p.pipe(0).unboundNotify(mcp.NotifyToolsChanged, `{}`)
 		}
 		close(stuck.release)

@@ -184,6 +184,10 @@ func TestUndeclaredIsNotAsked(t *testing.T) {
 
 func TestLegacyToModern(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, testLegacyToModern)
+}
+
+func testLegacyToModern(t *testing.T) {
 	p := &peer{modern: true, handle: func(x *exchange) (string, *mcp.Error) {
 		switch {
 		case x.m.Method == mcp.MethodToolsList:

@@ -192,11 +192,11 @@ func TestFloodIsContained(t *testing.T) {
 				if x.m.Method != mcp.MethodToolsCall {
 					return `{}`, nil
 				}
-				for i := range 5000 {
+				for i := range 2000 {
 					x.notify(mcp.NotifyMessage, fmt.Sprintf(`{"level":"error","data":%d}`, i))
 				}
 				big := strings.Repeat("x", 1<<20)
-				for range 20 {
+				for range 12 {
 					x.notify(mcp.NotifyMessage, `{"level":"error","data":"`+big+`"}`)
 				}
 				for range 200 {
