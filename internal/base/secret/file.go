@@ -68,7 +68,7 @@ func check(path string, info fs.FileInfo, refuse fs.FileMode) error {
 		}
 		return fmt.Errorf("others may read %s (mode %04o): run chmod 600 on it and replace what is in it if they did", path, info.Mode().Perm())
 	}
-	if uid, ok := owner(info); ok && uid != 0 && uid != os.Geteuid() {
+	if uid, ok := Owner(info); ok && uid != 0 && uid != os.Geteuid() {
 		return fmt.Errorf("%s belongs to user %d, who can change it: make it your own", path, uid)
 	}
 	return nil

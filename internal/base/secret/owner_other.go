@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-func owner(info fs.FileInfo) (uid int, ok bool) {
+// Owner returns the user that a file belongs to, where the system numbers users.
+func Owner(info fs.FileInfo) (uid int, ok bool) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return 0, false
