@@ -54,7 +54,11 @@ func (g *Gateway) request(ctx context.Context, c *call.Call, in *inbound, out ou
 	case mcp.MethodSetLevel:
 		l, _ := mcp.Text(in.params, "level", 32)
 		in.session.setLevel(l)
-		return g.answer(ctx, c, in, out, mcp.EmptyObject())
+		in.caller.LogLevel = l
+		if in.server == "" {
+			// Each server is told before its next call.
+			return g.answer(ctx, c, in, out, mcp.EmptyObject())
+		}
 	case mcp.MethodDiscover:
 		return g.discover(ctx, c, in, out)
 	case mcp.MethodResourcesSubscribe, mcp.MethodResourcesUnsubscribe:
@@ -175,7 +179,7 @@ func (g *Gateway) deliver(ctx context.Context, c *call.Call, in *inbound, out ou
 	}
 	whole := result
 	result = g.rename(c, in, result)
-	if a.Kind == mcp.ResultTask || in.route.Name == "taskId" || mentionsTask(a.Result) {
+	if a.Kind == mcp.ResultTask || in.route.Name == "taskId" || mentionsTask(result) {
 		result = g.renameTasks(c, in, result)
 	}
 	result = g.shape(ctx, c, in, result, a)
@@ -434,11 +438,11 @@ func (g *Gateway) pass(ctx context.Context, c *call.Call, in *inbound, method st
 	if params == nil {
 		return nil, call.Decision{Effect: call.Allow, Stage: call.InspectResult, Reason: call.ReasonOK}, nil
 	}
-	if in.server == "" || mentionsTask(params) {
-		o, err := strictjson.SplitObject(params)
-		if err != nil {
-			return nil, call.Decision{}, upstream.ErrViolation
-		}
+	o, err := strictjson.SplitObject(params)
+	if err != nil {
+		return nil, call.Decision{}, upstream.ErrViolation
+	}
+	if in.server == "" || mentionsTask(o) {
 		o = g.renameTasks(c, in, o)
 		if in.server == "" && method == mcp.NotifyResourceUpdated {
 			o = renameMember(o, "uri", c.Target.Server)
