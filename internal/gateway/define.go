@@ -54,6 +54,7 @@ func (g *Gateway) define(ctx context.Context, c *call.Call, in *inbound) *refusa
 		return deny(c, call.Validate, call.ReasonUnknownTarget, "held: "+d.Broken)
 	}
 	in.def = &definition{digest: d.Digest, headers: d.Headers}
+	in.caller.TaskSupport = d.TaskSupport
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"strconv"
 
 	"github.com/munjigi/munjigi/internal/base/strictjson"
@@ -116,8 +115,21 @@ func (g *Gateway) renameError(c *call.Call, e *mcp.Error) *mcp.Error {
 	return &mcp.Error{Code: e.Code, Message: e.Message, Data: renameMember(o, "uri", c.Target.Server).Append(nil)}
 }
 
-// mentionsTask is the cheap test before the careful one.
-func mentionsTask(raw []byte) bool { return bytes.Contains(raw, []byte(`taskId`)) }
+// mentionsTask reports whether an object has a member that can name a task.
+func mentionsTask(o strictjson.Object) bool {
+	for i := range o {
+		switch o[i].Name {
+		case "taskId", "task", "tasks":
+			return true
+		case "_meta":
+			meta, err := mcp.ObjectOf(o[i].Raw)
+			if _, ok := meta.Get(mcp.MetaRelatedTask); ok || err != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // renameTasks seals the task IDs of a result or notification. The ID that the
 // client itself named comes back as it named it.
@@ -129,7 +141,7 @@ func (g *Gateway) renameTasks(c *call.Call, in *inbound, o strictjson.Object) st
 		}
 	}
 	o = eachObject(o, "tasks", func(t strictjson.Object) strictjson.Object { return g.renameTaskID(c, in, t) })
-	if raw, ok := o.Get("_meta"); ok && mentionsTask(raw) {
+	if raw, ok := o.Get("_meta"); ok && strictjson.TypeOf(raw) == strictjson.TypeObject {
 		if m, err := strictjson.SplitObject(raw); err == nil {
 			if rel, ok := m.Get(mcp.MetaRelatedTask); ok && strictjson.TypeOf(rel) == strictjson.TypeObject {
 				if t, err := strictjson.SplitObject(rel); err == nil {

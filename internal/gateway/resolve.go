@@ -31,6 +31,7 @@ func (g *Gateway) resolve(ctx context.Context, c *call.Call, in *inbound) *refus
 			return deny(c, call.Resolve, call.ReasonUnaskedAnswer, "").say("nobody asked for this answer")
 		}
 		c.Target = in.peer.asker(in.msg.ID)
+		g.openRelated(c, in)
 		c.Pass(call.Resolve)
 		return nil
 	}

@@ -243,6 +243,39 @@ func (g *Gateway) openTask(c *call.Call, in *inbound, sealed string) (server, id
 	return t[0], t[1], true
 }
 
+// openRelated gives a client's answer the server's own ID of the task that it
+// belongs to. A name that does not open, or is another server's, is left out.
+func (g *Gateway) openRelated(c *call.Call, in *inbound) {
+	if !mentionsTask(in.msg.Result) {
+		return
+	}
+	o, err := strictjson.SplitObject(in.msg.Result)
+	if err != nil {
+		return
+	}
+	raw, _ := o.Get("_meta")
+	meta, err := mcp.ObjectOf(raw)
+	if err != nil {
+		return
+	}
+	raw, has := meta.Get(mcp.MetaRelatedTask)
+	if !has {
+		return
+	}
+	t, err := mcp.ObjectOf(raw)
+	if err != nil {
+		return
+	}
+	sealed, _ := mcp.Text(t, "taskId", maxName)
+	if server, id, ok := g.openTask(c, in, sealed); ok && server == c.Target.Server {
+		t = t.With("taskId", strictjson.AppendString(nil, id))
+		o = mcp.WithMeta(o, strictjson.Object{{Name: mcp.MetaRelatedTask, Raw: t.Append(nil)}})
+	} else {
+		o = mcp.WithMeta(o, nil, mcp.MetaRelatedTask)
+	}
+	in.msg.Result = o.Append(nil)
+}
+
 func (g *Gateway) sealTask(c *call.Call, in *inbound, server, id string) (string, error) {
 	plain, err := json.Marshal([2]string{server, id})
 	if err != nil {

@@ -44,7 +44,7 @@ func SplitObject(valid []byte) (Object, error) {
 		if i == len(valid) || valid[i] != '"' {
 			return nil, fault(valid, i)
 		}
-		end, _, kind := scanString(valid, i+1)
+		end, kind := skipString(valid, i+1)
 		if kind != 0 {
 			return nil, &Error{Offset: end, Kind: kind}
 		}
@@ -158,6 +158,12 @@ func skipValue(b []byte, i int) (end int, kind Kind) {
 	if i == len(b) {
 		return i, KindTruncated
 	}
+	if b[i] == '"' {
+		if end, kind = skipString(b, i+1); kind != 0 {
+			return end, kind
+		}
+		return end + 1, 0
+	}
 	if b[i] != '{' && b[i] != '[' {
 		return scanScalar(b, i)
 	}
@@ -165,7 +171,7 @@ func skipValue(b []byte, i int) (end int, kind Kind) {
 	for i < len(b) {
 		switch b[i] {
 		case '"':
-			if i, _, kind = scanString(b, i+1); kind != 0 {
+			if i, kind = skipString(b, i+1); kind != 0 {
 				return i, kind
 			}
 		case '{', '[':
@@ -178,6 +184,27 @@ func skipValue(b []byte, i int) (end int, kind Kind) {
 		i++
 	}
 	return i, KindTruncated
+}
+
+// skipString returns the index of the quote that ends the validated string
+// whose text begins at i. It looks at quotes and the backslashes before them
+// only; what stands between was judged by Validate.
+func skipString(b []byte, i int) (end int, kind Kind) {
+	for from := i; ; {
+		j := bytes.IndexByte(b[from:], '"')
+		if j < 0 {
+			return len(b), KindTruncated
+		}
+		j += from
+		escapes := 0
+		for k := j - 1; k >= i && b[k] == '\\'; k-- {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return j, 0
+		}
+		i, from = j+1, j+1
+	}
 }
 
 // Get returns the value of the member with this name, exactly as it is
