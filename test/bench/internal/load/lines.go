@@ -38,7 +38,7 @@ type slot struct {
 
 func prepareLines(ctx context.Context, job Job) (Run, error) {
 	cmd := exec.Command(job.Command[0], job.Command[1:]...)
-	cmd.Env = job.Env
+	cmd.Env = append([]string{}, job.Env...) // an empty list is an empty environment
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

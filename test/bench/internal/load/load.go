@@ -196,15 +196,31 @@ func result(raw []byte, id int) (json.RawMessage, error) {
 	return msg.Result, nil
 }
 
-// findTool reads all pages of the list for the wanted name, or with none
-// wanted for one that ends in "echo".
+// findTool reads the list for the wanted name, or with none wanted for one
+// that ends in "echo".
 func findTool(modern bool, wanted string, do exchange) (string, error) {
+	found, seen := "", 0
+	err := eachTool(modern, do, func(name string) bool {
+		seen++
+		if name == wanted || (wanted == "" && strings.HasSuffix(name, "echo")) {
+			found = name
+		}
+		return found == ""
+	})
+	if err == nil && found == "" {
+		err = fmt.Errorf("no tool %q among the %d listed", cmp.Or(wanted, "…echo"), seen)
+	}
+	return found, err
+}
+
+// eachTool reads the list page by page until fn returns false.
+func eachTool(modern bool, do exchange, fn func(name string) bool) error {
 	const mostPages = 1000
-	params, seen := "", 0
+	params := ""
 	for page := range mostPages {
 		raw, err := do(100+page, "tools/list", message(modern, 100+page, "tools/list", params))
 		if err != nil {
-			return "", fmt.Errorf("tools/list: %w", err)
+			return fmt.Errorf("tools/list: %w", err)
 		}
 		var list struct {
 			Tools []struct {
@@ -213,22 +229,21 @@ func findTool(modern bool, wanted string, do exchange) (string, error) {
 			NextCursor string `json:"nextCursor"`
 		}
 		if err := json.Unmarshal(raw, &list); err != nil {
-			return "", fmt.Errorf("tools/list: %w", err)
+			return fmt.Errorf("tools/list: %w", err)
 		}
-		seen += len(list.Tools)
 		for _, tool := range list.Tools {
-			if tool.Name == wanted || (wanted == "" && strings.HasSuffix(tool.Name, "echo")) {
-				return tool.Name, nil
+			if !fn(tool.Name) {
+				return nil
 			}
 		}
 		if list.NextCursor == "" {
-			break
+			return nil
 		}
 		cursor, err := json.Marshal(list.NextCursor)
 		if err != nil {
-			return "", err
+			return err
 		}
 		params = `{"cursor":` + string(cursor) + `}`
 	}
-	return "", fmt.Errorf("no tool %q among the %d listed", cmp.Or(wanted, "…echo"), seen)
+	return fmt.Errorf("tools/list: more than %d pages", mostPages)
 }

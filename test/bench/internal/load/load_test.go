@@ -362,6 +362,25 @@ func TestTools(t *testing.T) {
 	}
 }
 
+func TestListTime(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(echo.New(2500).Handler())
+	defer srv.Close()
+	if n, took, err := ListTime(t.Context(), srv.URL); n != 2500 || took <= 0 || err != nil {
+		t.Errorf("%d tools in %v, %v", n, took, err)
+	}
+	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var id int
+		body, _ := io.ReadAll(r.Body)
+		_, _ = fmt.Sscanf(string(body), `{"jsonrpc":"2.0","id":%d,`, &id)
+		_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%d,"result":{"tools":[],"nextCursor":"again"}}`, id)
+	}))
+	defer endless.Close()
+	if _, _, err := ListTime(t.Context(), endless.URL); err == nil {
+		t.Error("a list without end was read to its end")
+	}
+}
+
 func TestRefusedJobs(t *testing.T) {
 	t.Parallel()
 	for name, job := range map[string]Job{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/munjigi/munjigi/test/bench/internal/wire"
 )
@@ -77,4 +78,31 @@ func (c *conn) touch(ctx context.Context, tool string) error {
 	c.calls = []*wire.Call{call}
 	_, err = c.once()
 	return err
+}
+
+// ListTime reads the whole list of tools twice, page by page, and returns how
+// many there are and how long the second reading took.
+func ListTime(ctx context.Context, rawURL string) (tools int, took time.Duration, err error) {
+	u, err := wire.ParseEndpoint(rawURL)
+	if err != nil {
+		return 0, 0, err
+	}
+	c := &conn{host: u.Host, base: wire.Endpoint{URL: u, Modern: true}}
+	if err := c.dial(ctx); err != nil {
+		return 0, 0, err
+	}
+	defer func() { c.net.Close() }()
+	for range 2 {
+		tools = 0
+		start := time.Now()
+		err := eachTool(true, c.exchange, func(string) bool {
+			tools++
+			return true
+		})
+		if err != nil {
+			return 0, 0, err
+		}
+		took = time.Since(start)
+	}
+	return tools, took, nil
 }
