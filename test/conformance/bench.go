@@ -137,7 +137,7 @@ func (b *bench) through(ctx context.Context, r row) (got results, err error) {
 	if err == nil {
 		select {
 		case <-g.Done():
-			err = fmt.Errorf("munjigi ended during the run:\n%s", g.Output())
+			err = fmt.Errorf("munjigi ended during the run: %s\n%s", g.Ended(), g.Output())
 		default:
 		}
 	}

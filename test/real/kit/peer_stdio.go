@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -17,13 +16,13 @@ type stdioLink struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *tail
-	done chan struct{}
+	done chan struct{} // its output ended
+	gone chan error    // it ended
 
 	writing sync.Mutex
 	mu      sync.Mutex
 	waiting map[string]*exchange
 	last    *exchange
-	ended   error
 }
 
 type exchange struct {
@@ -35,7 +34,6 @@ type exchange struct {
 func DialStdio(c Command, p *Peer) (*Peer, error) {
 	cmd := exec.Command(c.Path, c.Args...) // ended by Close
 	cmd.Dir, cmd.Env = c.Dir, c.Env
-	ownGroup(cmd)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -44,12 +42,15 @@ func DialStdio(c Command, p *Peer) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &stdioLink{cmd: cmd, in: in, out: &tail{}, done: make(chan struct{}), waiting: map[string]*exchange{}}
+	l := &stdioLink{cmd: cmd, in: in, out: &tail{}, done: make(chan struct{}), gone: make(chan error, 1), waiting: map[string]*exchange{}}
 	cmd.Stderr = l.out
-	if err := cmd.Start(); err != nil {
+	err = launch(cmd, func() {
+		l.read(out)
+		l.gone <- cmd.Wait()
+	})
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
-	go l.read(out)
 	p.link = l
 	return p, nil
 }
@@ -79,9 +80,6 @@ func (l *stdioLink) read(r io.Reader) {
 			last.other(raw)
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ended = errors.New("the server ended its output")
 }
 
 func (l *stdioLink) send(ctx context.Context, m outgoing, other func([]byte)) ([]byte, int, error) {
@@ -125,8 +123,7 @@ func (l *stdioLink) send(ctx context.Context, m outgoing, other func([]byte)) ([
 func (l *stdioLink) Close() error {
 	_ = l.in.Close() // it may have ended
 	t := time.AfterFunc(stopWithin, func() { killGroup(l.cmd) })
-	<-l.done
-	err := l.cmd.Wait()
+	err := <-l.gone
 	if !t.Stop() {
 		return fmt.Errorf("the server did not end with its input: %w\n%s", err, l.out)
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -46,15 +47,14 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	cmd.Env = c.Env
 	p := &Process{name: c.Name, cmd: cmd, out: &tail{}, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.out, p.out
-	ownGroup(cmd)
 	began := time.Now()
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Name, err)
-	}
-	go func() {
+	err := launch(cmd, func() {
 		p.err = cmd.Wait()
 		close(p.done)
-	}()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
 	if c.Addr == "" {
 		return p, nil
 	}
@@ -63,6 +63,25 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	}
 	p.took = time.Since(began)
 	return p, nil
+}
+
+// launch starts a program in a group of its own and calls wait, which must
+// return only when the program has ended. Both run on one thread that lives as
+// long: the kernel ends a program that asked for it when the thread that
+// started it ends, not when the process does.
+func launch(cmd *exec.Cmd, wait func()) error {
+	ownGroup(cmd)
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			wait()
+		}
+	}()
+	return <-started
 }
 
 // Ready waits until a TCP address answers.
@@ -98,6 +117,9 @@ func (p *Process) Output() string { return p.out.String() }
 
 // Signal sends a signal to the program itself.
 func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
+
+// Ended says how the program ended, once Done is closed.
+func (p *Process) Ended() string { return p.cmd.ProcessState.String() }
 
 // Done is closed when the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
