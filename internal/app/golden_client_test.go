@@ -155,7 +155,9 @@ func (c *client) let(s step) error {
 	if text, ok := strings.CutPrefix(value, "flip "); ok {
 		b := []byte(text)
 		i := len(b) / 2
-		b[i] ^= 1 // stays in the alphabet for letters and digits but may not mean the same
+		if b[i]++; b[i] > 'Z' && b[i] != '_' && b[i] < 'a' || b[i] > 'z' || b[i] > '9' && b[i] < 'A' || b[i] == '.' {
+			b[i] = 'A' // another letter of the same alphabet
+		}
 		c.view.name(name, string(b))
 		return nil
 	}

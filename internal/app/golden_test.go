@@ -316,7 +316,7 @@ func record(t *testing.T, g *gatewayUnderTest, v *views) string {
 			t.Errorf("a client was told the ID %s, which is not on the record", id)
 		}
 	}
-	return v.upstream(out.String())
+	return ownConn.ReplaceAllString(recordID.ReplaceAllString(v.upstream(out.String()), "«id»"), "«connection».")
 }
 
 // checkUpstreams holds what no archive may break: no credential of a client

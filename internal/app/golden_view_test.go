@@ -50,6 +50,8 @@ var (
 	ownToken  = regexp.MustCompile(`"[0-9a-f]{24}"`)
 	sealed    = regexp.MustCompile(`"s[A-Za-z0-9_-]{60,}"|"n[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{40,}"`)
 	sessionID = regexp.MustCompile(`\b[A-Z2-7]{26}\b`)
+	ownConn   = regexp.MustCompile(`\b[0-9a-f]{16}\.`)
+	moment    = regexp.MustCompile(`\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`)
 	elicited  = regexp.MustCompile(`"elicitationId":"[0-9a-f]{32}"`)
 )
 
@@ -63,6 +65,7 @@ func (v *views) client(text string) string {
 		v.mu.Unlock()
 	}
 	text = recordID.ReplaceAllString(text, "«id»")
+	text = moment.ReplaceAllString(text, "«now»")
 	text = sealed.ReplaceAllString(text, `"«sealed»"`)
 	text = sessionID.ReplaceAllString(text, "«session»")
 	return shorten(v.places.Replace(text))

@@ -246,10 +246,7 @@ func (g *Gateway) openTask(c *call.Call, in *inbound, sealed string) (server, id
 // openRelated gives a client's answer the server's own ID of the task that it
 // belongs to. A name that does not open, or is another server's, is left out.
 func (g *Gateway) openRelated(c *call.Call, in *inbound) {
-	if !mentionsTask(in.msg.Result) {
-		return
-	}
-	o, err := strictjson.SplitObject(in.msg.Result)
+	o, err := mcp.ObjectOf(in.msg.Result)
 	if err != nil {
 		return
 	}

@@ -71,7 +71,11 @@ func (q *questions) respond(ctx context.Context, responses []byte) {
 			left = append(left, p)
 			continue
 		}
-		q.f.c.answer(ctx, p.id, ResponseForLegacy(raw), nil)
+		result := ResponseForLegacy(raw)
+		if q.f.task != "" {
+			result = relateResult(result, q.f.task)
+		}
+		q.f.c.answer(ctx, p.id, result, nil)
 	}
 	q.pending = left
 }
