@@ -16,7 +16,7 @@ func SecretName(name string) bool {
 		return unicode.ToLower(r)
 	}, name)
 	for _, part := range []string{"token", "secret", "passw", "passphrase", "credential", "apikey", "accesskey", "privatekey",
-		"authorization", "cookie", "bearer", "connectionstring", "databaseurl", "webhook"} {
+		"authorization", "cookie", "bearer", "connectionstring", "databaseurl", "webhook", "accessid"} {
 		if strings.Contains(flat, part) {
 			return true
 		}

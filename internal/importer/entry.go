@@ -168,10 +168,22 @@ func leadOf(arg, before string) (lead, name string) {
 		}
 		lead += rest[:end]
 	}
+	if at := strings.IndexByte(rest, ':'); userFlag(name) && at >= 0 && strings.Trim(rest, "0123456789:") != "" {
+		lead, name = lead+rest[:at+1], "password"
+	}
 	if secretLooking("", lead) {
 		return "", name
 	}
 	return lead, name
+}
+
+// userFlag reports whether a flag takes user:password.
+func userFlag(flag string) bool {
+	switch strings.TrimLeft(flag, "-") {
+	case "u", "user", "userpwd", "proxy-user", "U":
+		return strings.HasPrefix(flag, "-")
+	}
+	return false
 }
 
 func headerFlag(flag string) bool {

@@ -6,13 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/munjigi/munjigi/internal/base/secret"
 	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/importer"
 )
@@ -40,8 +39,6 @@ func settle(t *testing.T, p *importer.Plan) (*config.Config, string) {
 	return c, string(content)
 }
 
-var sameRef = cmp.Options{cmp.Comparer(func(a, b secret.Ref) bool { return a == b }), cmpopts.EquateEmpty()}
-
 // written fails unless the config has exactly what the plan shows.
 func written(t *testing.T, p *importer.Plan, c *config.Config) {
 	t.Helper()
@@ -55,17 +52,15 @@ func written(t *testing.T, p *importer.Plan, c *config.Config) {
 		if !ok {
 			t.Fatalf("%s was not written", s.Name)
 		}
-		if d := cmp.Diff(s.Command, got.Command, sameRef); d != "" {
-			t.Fatalf("%s: the command that is shown is not the one that is written:\n%s", s.Name, d)
-		}
-		if d := cmp.Diff(s.Env, got.Env, sameRef); d != "" {
-			t.Fatalf("%s: env:\n%s", s.Name, d)
-		}
-		if s.URL != got.URL {
-			t.Fatalf("%s: url %v, shown %v", s.Name, got.URL, s.URL)
-		}
-		if d := cmp.Diff(s.Headers, got.Credential.Headers, sameRef); d != "" {
-			t.Fatalf("%s: headers:\n%s", s.Name, d)
+		switch {
+		case !slices.Equal(s.Command, got.Command):
+			t.Fatalf("%s: the command %v is shown and %v is written", s.Name, s.Command, got.Command)
+		case !slices.Equal(s.Env, got.Env):
+			t.Fatalf("%s: the variables %v are shown and %v are written", s.Name, s.Env, got.Env)
+		case s.URL != got.URL:
+			t.Fatalf("%s: the url %v is shown and %v is written", s.Name, s.URL, got.URL)
+		case !slices.Equal(s.Headers, got.Credential.Headers):
+			t.Fatalf("%s: the headers %v are shown and %v are written", s.Name, s.Headers, got.Credential.Headers)
 		}
 		if got.Enabled != s.Enable || got.InsecureUnsandboxed != (s.Enable && s.Stdio()) {
 			t.Fatalf("%s: enabled %v, confirmed %v", s.Name, got.Enabled, s.Enable)

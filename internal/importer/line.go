@@ -21,6 +21,10 @@ func (s *Server) Line() string {
 	return strings.Join(words, " ")
 }
 
+// Called shows the client's own name for the server, in quotation marks, or …
+// where it looks like a secret.
+func (s *Server) Called() string { return show(s.Original) }
+
 // EnvLines shows the variables that the command would get.
 func (s *Server) EnvLines() []string {
 	lines := make([]string, len(s.Env))

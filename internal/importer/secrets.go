@@ -143,13 +143,16 @@ func random(word string, before byte, lead string) bool {
 	if hexadecimal(word) && (len(word) == 64 && strings.HasSuffix(lead, "sha256:") || len(word) == 40 && before == '@') {
 		return false
 	}
-	odd := 0
+	odd, mixed := 0, 0
 	for _, piece := range strings.FieldsFunc(word, func(r rune) bool { return strings.ContainsRune("_-.+~", r) }) {
 		if !natural(piece) {
 			odd += len(piece)
 		}
+		if len(piece) >= 5 && strings.ContainsAny(piece, "0123456789") && strings.Trim(piece, "0123456789") != "" {
+			mixed++
+		}
 	}
-	return odd >= 8
+	return odd >= 8 || mixed >= 3
 }
 
 func hexadecimal(word string) bool {
