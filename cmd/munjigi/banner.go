@@ -54,6 +54,7 @@ func banner(ctx context.Context, e *env, a *app.App, addr string) {
 			fmt.Fprintf(w, "  %s (token until %s)\n    %s\n\n", c.title, until.Format("2006-01-02"), c.line(base+path, token))
 		}
 	}
+	fmt.Fprintf(w, "  Any client that starts a command, without a token\n    munjigi connect\n\n")
 	fmt.Fprintln(w, "  Protected")
 	for _, p := range app.Protected(cfg) {
 		fmt.Fprintf(w, "    + %s\n", p)

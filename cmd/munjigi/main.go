@@ -57,6 +57,7 @@ func commands() []command {
 	return []command{
 		{name: "serve", summary: "run the gateway", run: cmdServe},
 		{name: "wrap", summary: "guard one stdio server and speak stdio", run: cmdWrap, passesOn: true},
+		{name: "connect", summary: "reach the running gateway over stdio, without a token", run: cmdConnect},
 		{name: "check", summary: "show every error of a config at once", run: cmdCheck},
 		{name: "import", summary: "turn an MCP client's config into munjigi.yaml", run: cmdImport},
 		{name: "why", summary: "show the trail of one call, from the ID in a refusal", run: cmdWhy},

@@ -74,6 +74,11 @@ func cmdServe(ctx context.Context, e *env, args []string) int {
 			logger.Warn("the control socket is not there; commands cannot reach this gateway", "err", err)
 		}
 	}()
+	go func() {
+		if err := a.ServeConnect(ctx); err != nil && ctx.Err() == nil {
+			logger.Warn("munjigi connect cannot reach this gateway", "err", err)
+		}
+	}()
 	if !*quiet {
 		banner(ctx, e, a, l.Addr().String())
 	}

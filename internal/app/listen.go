@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/munjigi/munjigi/internal/authn/local"
-	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/gateway"
 )
@@ -74,8 +73,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.current.Load
 
 // ServeStdio speaks on one pair of streams for the lone operator (wrap).
 func (a *App) ServeStdio(ctx context.Context, server string, r io.Reader, w io.Writer) error {
-	p := call.NewPrincipal(call.Identity{Issuer: local.Issuer, Subject: "operator", Kind: call.Operator, Client: "stdio"})
-	return a.current.Load().ServeStdio(ctx, p, server, r, w)
+	return a.current.Load().ServeStdio(ctx, local.Attached("stdio"), server, r, w)
 }
 
 // Watch reloads when the config file changes and when told to, until ctx

@@ -15,14 +15,22 @@ import (
 )
 
 // ServeStdio speaks MCP over a pair of streams, one message a line, for one
-// principal and one server, until the input ends or ctx does.
+// principal and one server, or all of /mcp when server is empty, until the
+// input ends or ctx does.
 func (g *Gateway) ServeStdio(ctx context.Context, p call.Principal, server string, r io.Reader, w io.Writer) error {
-	if !p.Valid() || g.o.Servers[server] == nil {
-		return errors.New("gateway: stdio needs a principal and a server")
+	if !p.Valid() {
+		return errors.New("gateway: stdio needs a principal")
+	}
+	path := "/mcp/" + server
+	switch {
+	case server == "" && len(g.merged) > 0:
+		path = "/mcp"
+	case g.o.Servers[server] == nil:
+		return errors.New("there is no server of this name here")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	k := &pipe{g: g, ctx: ctx, principal: p, server: server, w: w, peer: &peer{}}
+	k := &pipe{g: g, ctx: ctx, principal: p, server: server, path: path, w: w, peer: &peer{}}
 	defer k.close()
 	lines := bufio.NewReaderSize(r, 64<<10)
 	for {
@@ -75,6 +83,7 @@ type pipe struct {
 	ctx       context.Context
 	principal call.Principal
 	server    string
+	path      string
 
 	wmu sync.Mutex
 	w   io.Writer
@@ -90,7 +99,7 @@ type pipe struct {
 // conversation itself is done in order.
 func (k *pipe) take(line []byte, tooLong bool) {
 	k.mu.Lock()
-	in := &inbound{path: "/mcp/" + k.server, server: k.server, peer: k.peer, session: k.session}
+	in := &inbound{path: k.path, server: k.server, peer: k.peer, session: k.session}
 	k.mu.Unlock()
 	c := call.New(time.Now())
 	c.Principal = k.principal

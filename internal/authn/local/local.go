@@ -113,6 +113,12 @@ func (l *Local) Current(p call.Principal) bool {
 	return id.Proof == "" || l.Revoked != nil && !l.Revoked(id.Proof)
 }
 
+// Attached is the principal of whoever holds the gateway's own end of a pipe or
+// of a socket that only the operator can open; client says which.
+func Attached(client string) call.Principal {
+	return call.NewPrincipal(call.Identity{Issuer: Issuer, Subject: "operator", Kind: call.Operator, Client: client})
+}
+
 // Token is a client token: which client it names, its number and its end.
 type Token struct {
 	Client  string
