@@ -165,3 +165,31 @@ func TestEveryReasonHasItsRow(t *testing.T) {
 		t.Errorf("(-code +page)\n%s", diff)
 	}
 }
+
+// TestEveryCommandHasItsPlace holds that each command stands in the pages, and
+// that the pages name no command that is not there.
+func TestEveryCommandHasItsPlace(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{}
+	for _, m := range regexp.MustCompile(`\{name: "([a-z]+)"`).FindAllStringSubmatch(page(t, "cmd/munjigi/main.go"), -1) {
+		known[m[1]] = true
+	}
+	if len(known) == 0 {
+		t.Fatal("no command was seen")
+	}
+	named := map[string]bool{}
+	use := regexp.MustCompile("(?m)(?:`|^|go run \\./cmd/)munjigi ([a-z]+)")
+	for _, file := range []string{"README.md", "SECURITY.md", "docs/operations.md", "docs/config.md", "docs/import.md", "docs/wrap.md", "docs/eras.md", "docs/threat-model.md"} {
+		for _, m := range use.FindAllStringSubmatch(page(t, file), -1) {
+			named[m[1]] = true
+			if !known[m[1]] {
+				t.Errorf("%s names the command %s, which is not there", file, m[1])
+			}
+		}
+	}
+	for name := range known {
+		if !named[name] {
+			t.Errorf("no page names the command %s", name)
+		}
+	}
+}
