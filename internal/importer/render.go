@@ -3,6 +3,7 @@ package importer
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/munjigi/munjigi/internal/config"
@@ -14,6 +15,9 @@ func (p *Plan) Render(folder string) []byte {
 	w.comment(0, "Made by munjigi import from %s of %s. Nothing in it has been started.", show(filepath.Base(p.Source)), p.Format.Client())
 	w.comment(0, "Every server is off until enabled: true; a command needs insecure_unsandboxed: true as well,")
 	w.comment(0, "because it then runs with all that you may do yourself. Look it over with: munjigi check -c FILE")
+	if slices.ContainsFunc(p.Servers, (*Server).Stdio) {
+		w.comment(0, "A command gets the variables under its env, a plain PATH and nothing else of your environment.")
+	}
 	for _, n := range p.Notes {
 		w.comment(0, "note: %s", n)
 	}
