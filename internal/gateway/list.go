@@ -83,7 +83,13 @@ func (g *Gateway) page(ctx context.Context, c *call.Call, in *inbound, server st
 	}
 	kept := make([][]byte, 0, len(elems))
 	changed := false
+	twice := repeated(in.route.List, elems)
 	for _, e := range elems {
+		if len(twice) > 0 && twice[nameOf(e)] {
+			g.held(in, server, nameOf(e), "the server lists this name twice")
+			changed = true
+			continue
+		}
 		k, ok := g.item(ctx, c, in, server, e)
 		if !ok {
 			changed = true
@@ -99,6 +105,39 @@ func (g *Gateway) page(ctx context.Context, c *call.Call, in *inbound, server st
 		o = o.With(in.route.List, appendArray(nil, kept))
 	}
 	return o, nil
+}
+
+// repeated returns the names that stand more than once in a list of tools or
+// prompts: a call of one of them could mean either, so neither is offered.
+func repeated(list string, elems [][]byte) map[string]bool {
+	if list != "tools" && list != "prompts" {
+		return nil
+	}
+	var twice map[string]bool
+	seen := make(map[string]struct{}, len(elems))
+	for _, e := range elems {
+		name := nameOf(e)
+		if _, again := seen[name]; again && name != "" {
+			if twice == nil {
+				twice = map[string]bool{}
+			}
+			twice[name] = true
+		}
+		seen[name] = struct{}{}
+	}
+	return twice
+}
+
+func nameOf(definition []byte) string {
+	if strictjson.TypeOf(definition) != strictjson.TypeObject {
+		return ""
+	}
+	o, err := strictjson.SplitObject(definition)
+	if err != nil {
+		return ""
+	}
+	name, _ := mcp.Text(o, "name", maxName)
+	return name
 }
 
 // remember keeps a list that came whole in one page for judging calls by.
