@@ -19,18 +19,6 @@ import (
 
 const echoEnv = "STREAMABLE_TEST_ECHO"
 
-func TestMain(m *testing.M) {
-	if size := os.Getenv(echoEnv); size != "" {
-		n, err := strconv.Atoi(size)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(3)
-		}
-		serveEcho(n)
-	}
-	os.Exit(m.Run())
-}
-
 // serveEcho answers each POST with a result of n bytes, until its standard
 // input ends. It writes its address to standard output.
 func serveEcho(n int) {

@@ -1,7 +1,6 @@
 package streamable
 
 import (
-	"errors"
 	"io"
 	"time"
 )
@@ -11,7 +10,7 @@ const (
 	maxTrailer   = 8 << 10
 )
 
-var errFraming = errors.New("the chunks of the answer are malformed")
+var errFraming = violation("the chunks of the answer are malformed")
 
 // body reads the body of one response from its connection.
 type body struct {

@@ -32,6 +32,10 @@ func (x *exchange) run(ctx context.Context) (msg mcp.Message, err error) {
 		return msg, err
 	}
 	h := &f.c.h
+	if h.status > http.StatusOK && h.status < 300 {
+		f.end(false)
+		return msg, violation("the answer to a request has a status that carries none")
+	}
 	if h.status != http.StatusOK {
 		msg, err = x.t.refused(f.c, x.id)
 		f.end(sound(err))
@@ -116,7 +120,7 @@ func (x *exchange) stream(ctx context.Context, f flight, session string) (mcp.Me
 	seen := ""
 	for tries := 0; ; {
 		msg, err := x.read(s, f.c)
-		f.end(err == nil)
+		f.end(err == nil || errors.Is(err, errEnded))
 		if err == nil || !resumable(err) {
 			return msg, err
 		}

@@ -18,6 +18,8 @@ const (
 	maxRetry     = 30 * time.Second
 )
 
+var errLongLine = fmt.Errorf("a line of the server is too long: %w", upstream.ErrTooLarge)
+
 // errEnded says that a stream ended, well or badly, between two messages.
 var errEnded = errors.New("the stream ended")
 
@@ -170,6 +172,9 @@ func (s *events) line() ([]byte, error) {
 				continue
 			}
 			line := s.buf[s.pos:i]
+			if len(line) > s.max+lineOverhead {
+				return nil, errLongLine
+			}
 			s.skipLF = i == s.cr
 			s.pos = i + 1
 			if !s.started {
@@ -179,7 +184,7 @@ func (s *events) line() ([]byte, error) {
 			return line, nil
 		}
 		if s.end-s.pos > s.max+lineOverhead {
-			return nil, fmt.Errorf("a line of the server is too long: %w", upstream.ErrTooLarge)
+			return nil, errLongLine
 		}
 		if err := s.fill(); err != nil {
 			return nil, err
