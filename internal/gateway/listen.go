@@ -34,8 +34,7 @@ func (g *Gateway) listen(ctx context.Context, c *call.Call, in *inbound, out out
 		return deny(c, call.Validate, call.ReasonInvalidParams, "notifications").say("params.notifications must be an object")
 	}
 	if _, tasks := filter.Get("taskIds"); tasks && !in.caller.Capabilities.Tasks {
-		return deny(c, call.Validate, call.ReasonMissingCapability, "tasks").
-			withData("requiredCapabilities", []byte(`{"extensions":{"`+mcp.ExtensionTasks+`":{}}}`))
+		return g.needTasks(c, call.Validate)
 	}
 	parts, ref := g.filters(ctx, c, in, filter)
 	if ref != nil {

@@ -86,9 +86,9 @@ func refuseDecision(d call.Decision) *refusal {
 	case call.ReasonMissingCapability:
 		r.status, r.code, r.text = http.StatusBadRequest, mcp.CodeMissingCapability, "Missing required client capability"
 	case call.ReasonServerDown, call.ReasonServerViolation, call.ReasonServerError:
-		r.code, r.text, r.words = mcp.CodeInternal, "the server behind the gateway did not answer as it should", true
+		r.code, r.text = mcp.CodeInternal, "the server behind the gateway did not answer as it should"
 	case call.ReasonDeadline:
-		r.code, r.text, r.words = mcp.CodeInternal, "the call took longer than its limit and was cancelled", true
+		r.code, r.text = mcp.CodeInternal, "the call took longer than its limit and was cancelled"
 	case call.ReasonCancelled:
 		r.code, r.text = mcp.CodeInternal, "the call was cancelled"
 	case call.ReasonStale:

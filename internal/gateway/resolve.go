@@ -40,6 +40,9 @@ func (g *Gateway) resolve(ctx context.Context, c *call.Call, in *inbound) *refus
 		return deny(c, call.Resolve, call.ReasonUnknownMethod, in.msg.Method)
 	}
 	in.route = route
+	if in.era == mcp.Modern && route.Name == "taskId" && !in.meta.Capabilities.Tasks {
+		return g.needTasks(c, call.Resolve)
+	}
 	if route.Name != "" {
 		name, ok := mcp.Text(in.params, route.Name, maxName)
 		if !ok {
@@ -56,6 +59,13 @@ func (g *Gateway) resolve(ctx context.Context, c *call.Call, in *inbound) *refus
 	in.caller = g.caller(c, in)
 	c.Pass(call.Resolve)
 	return nil
+}
+
+// needTasks refuses what only a client that declared the tasks extension may
+// ask for (SEP-2663, "Capability Negotiation").
+func (g *Gateway) needTasks(c *call.Call, st call.Stage) *refusal {
+	return deny(c, st, call.ReasonMissingCapability, "tasks").
+		withData("requiredCapabilities", []byte(`{"extensions":{"`+mcp.ExtensionTasks+`":{}}}`))
 }
 
 // headers compares Mcp-Method and Mcp-Name with the body ("Server
