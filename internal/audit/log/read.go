@@ -41,7 +41,7 @@ func (e *CorruptError) Error() string {
 // when lines had to be skipped.
 func Read(dir string, order Order, f func(audit.Event) bool) error {
 	var bad *CorruptError
-	err := scan(dir, order, func(path string, offset int64, line []byte) bool {
+	err := scan(dir, order, rotatedNames, func(path string, offset int64, line []byte) bool {
 		e, err := audit.Parse(line)
 		if err != nil {
 			bad = bad.add(path, offset)
@@ -60,7 +60,7 @@ func Find(dir, id string) (intent, outcome *audit.Event, err error) {
 	}
 	head := []byte(`{"id":"` + id + `",`)
 	var bad *CorruptError
-	err = scan(dir, NewestFirst, func(path string, offset int64, line []byte) bool {
+	err = scan(dir, NewestFirst, rotatedNames, func(path string, offset int64, line []byte) bool {
 		if !bytes.HasPrefix(line, head) {
 			return true
 		}
@@ -98,13 +98,14 @@ func (e *CorruptError) orNil() error {
 }
 
 type (
+	lister func(dir string) (rotated []string, err error)
 	visit  func(path string, offset int64, line []byte) bool
 	reader func(r io.ReaderAt, from, to int64, v func(offset int64, line []byte) bool) (end int64, more bool, err error)
 )
 
 // scan visits the lines of all files. The growing file is opened before the folder is listed, so a rotation between
 // the two shows as one file under its new name and neither hides nor doubles a line.
-func scan(dir string, order Order, v visit) (err error) {
+func scan(dir string, order Order, list lister, v visit) (err error) {
 	current, err := os.Open(filepath.Join(dir, currentName))
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(dir); err != nil {
@@ -113,7 +114,7 @@ func scan(dir string, order Order, v visit) (err error) {
 	} else if err != nil {
 		return err
 	}
-	names, err := rotatedNames(dir)
+	names, err := list(dir)
 	if err != nil {
 		return errors.Join(err, closeIf(current))
 	}

@@ -21,7 +21,7 @@ func Tail(ctx context.Context, dir string, from time.Time, f func(audit.Event) b
 	if _, err := os.Stat(dir); err != nil {
 		return errors.Join(errors.New("record: check that this is the gateway's data folder"), err)
 	}
-	t := tail{dir: dir}
+	t := tail{dir: dir, list: rotatedNames}
 	var bad *CorruptError
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
@@ -55,6 +55,7 @@ func Tail(ctx context.Context, dir string, from time.Time, f func(audit.Event) b
 // because its name changes when it is rotated, up to an offset.
 type tail struct {
 	dir     string
+	list    lister
 	done    string
 	growing fs.FileInfo
 	offset  int64
@@ -115,7 +116,7 @@ func (t *tail) open() (f *os.File, rotated string, err error) {
 }
 
 func (t *tail) undone() ([]string, error) {
-	names, err := rotatedNames(t.dir)
+	names, err := t.list(t.dir)
 	if err != nil {
 		return nil, err
 	}
