@@ -59,6 +59,7 @@ type flight struct {
 	from   upstream.Caller
 	method string
 	task   string // that tasks/result waits for
+	parked bool   // it waits for its client to come back; guarded by conn.mu
 	began  uint64
 	// token is the raw progress token given to the server instead of the
 	// client's, empty when the client asked for no progress.

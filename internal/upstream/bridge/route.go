@@ -207,18 +207,27 @@ func (c *conn) claimed(m mcp.Message) *flight {
 }
 
 // sole returns the only live call that fits, nil when there is none or more
-// than one. conn.mu is held.
-func (c *conn) sole(fits func(*flight) bool) (one *flight) {
+// than one. On a connection of one client a call that waits for its client to
+// come back counts only when no other fits: the server waits for its answers
+// too, and what it sends now belongs to what it works on. conn.mu is held.
+func (c *conn) sole(fits func(*flight) bool) *flight {
+	var served, parked []*flight
 	for f := range c.flights {
-		if !fits(f) {
-			continue
+		switch {
+		case !fits(f):
+		case f.parked && c.private():
+			parked = append(parked, f)
+		default:
+			served = append(served, f)
 		}
-		if one != nil {
-			return nil
-		}
-		one = f
 	}
-	return one
+	if len(served) == 0 {
+		served = parked
+	}
+	if len(served) != 1 {
+		return nil
+	}
+	return served[0]
 }
 
 // logged returns the call that an unbound log message goes to. Messages name

@@ -174,6 +174,7 @@ func (c *conn) suspendable(ctx context.Context, r request) (upstream.Answer, err
 // resume continues a parked call with what its client brings.
 func (f *suspended) resume(ctx context.Context, from upstream.Caller, client upstream.Client) (upstream.Answer, error) {
 	f.c.mu.Lock()
+	f.parked = false
 	f.from.ProgressToken, f.from.LogLevel, f.from.Capabilities = from.ProgressToken, from.LogLevel, from.Capabilities
 	f.c.mu.Unlock()
 	f.collect(client)
@@ -223,6 +224,9 @@ func (f *suspended) serve(ctx context.Context, client upstream.Client, due <-cha
 // park answers input_required and leaves the call waiting.
 func (f *suspended) park() (upstream.Answer, error) {
 	requests := f.requests()
+	f.c.mu.Lock()
+	f.parked = true
+	f.c.mu.Unlock()
 	state, ok := f.c.s.parked.put(f)
 	if !ok {
 		f.abandon(errTooMany)

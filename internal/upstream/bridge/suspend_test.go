@@ -284,3 +284,36 @@ func TestCloseWhileSuspended(t *testing.T) {
 		}
 	})
 }
+
+func TestParkedCallsDoNotBlockOthers(t *testing.T) {
+	t.Parallel()
+	for _, shared := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p := asker(Stdio)
+			r := newRig(t, p, func(c *Config) { c.Shared = shared })
+			from := modernCaller("a", everything)
+			first := r.must(from, &client{}, mcp.MethodToolsCall, callX)
+			second := r.must(from, &client{}, mcp.MethodToolsCall, callX)
+			if shared {
+				// Whose question it is cannot be known among strangers.
+				if second.Kind != mcp.ResultComplete || !strings.Contains(string(second.Result), "-32600") {
+					t.Errorf("%+v %s", second, second.Result)
+				}
+				return
+			}
+			if second.Kind != mcp.ResultInputRequired {
+				t.Fatalf("%+v %s", second, second.Result)
+			}
+			for i, a := range []upstream.Answer{second, first} {
+				said := []string{"second", "first"}[i]
+				b := r.must(resumed(from, a, `{"r1":{"action":"accept","content":{"n":"`+said+`"}}}`), &client{}, mcp.MethodToolsCall, callX)
+				if !strings.Contains(string(b.Result), said) {
+					t.Errorf("%s", b.Result)
+				}
+			}
+			if n := len(r.violations()); n != 0 || p.dials() != 1 {
+				t.Errorf("%q, %d dials", r.violations(), p.dials())
+			}
+		})
+	}
+}
