@@ -20,6 +20,7 @@ import (
 	"github.com/munjigi/munjigi/internal/audit"
 	"github.com/munjigi/munjigi/internal/audit/log"
 	"github.com/munjigi/munjigi/internal/config"
+	"github.com/munjigi/munjigi/internal/upstream/stdio"
 )
 
 var update = flag.Bool("update", false, "write the wanted parts of the goldens anew")
@@ -163,6 +164,7 @@ func playArchive(t *testing.T, a *txtar.Archive) []txtar.File {
 		conf = strings.ReplaceAll(conf, "${"+name+"}", v)
 	}
 	g := openGateway(t, ctx, conf)
+	shown = append(shown, fmt.Sprintf("%q", "PATH="+stdio.DefaultPath()), "the default PATH")
 	shown = append(shown, g.base, "«gateway»", strings.TrimPrefix(g.base, "http://"), "«gateway host»")
 	v := newViews(shown...)
 	c := newClient(t, ctx, b, g.base, g.token(t, ctx), v)

@@ -18,7 +18,7 @@ func (g *Gateway) rename(c *call.Call, in *inbound, r strictjson.Object) strictj
 	server := c.Target.Server
 	switch in.msg.Method {
 	case mcp.MethodToolsCall, mcp.MethodTasksGet, mcp.MethodTasksResult:
-		r = renameBlocks(r, "content", server)
+		r = g.attributeTask(server, renameBlocks(r, "content", server))
 		if raw, ok := r.Get("result"); ok {
 			if o, err := strictjson.SplitObject(raw); err == nil {
 				r = r.With("result", renameBlocks(o, "content", server).Append(nil))
@@ -43,6 +43,29 @@ func (g *Gateway) rename(c *call.Call, in *inbound, r strictjson.Object) strictj
 		r = eachObject(r, "contents", func(o strictjson.Object) strictjson.Object { return renameMember(o, "uri", server) })
 	}
 	return r
+}
+
+// attributeTask says in what a task asks which server it is.
+func (g *Gateway) attributeTask(server string, o strictjson.Object) strictjson.Object {
+	raw, ok := o.Get("inputRequests")
+	if !ok || strictjson.TypeOf(raw) != strictjson.TypeObject {
+		return o
+	}
+	requests, err := strictjson.SplitObject(raw)
+	if err != nil {
+		return o
+	}
+	for i, r := range requests {
+		q, err := mcp.ObjectOf(r.Raw)
+		if err != nil || strictjson.TypeOf(r.Raw) != strictjson.TypeObject {
+			continue
+		}
+		method, _ := mcp.Text(q, "method", 64)
+		if params, ok := q.Get("params"); ok {
+			requests[i].Raw = q.With("params", g.attribute(server, method, params)).Append(nil)
+		}
+	}
+	return o.With("inputRequests", requests.Append(nil))
 }
 
 func renameBlocks(r strictjson.Object, member, server string) strictjson.Object {

@@ -447,6 +447,9 @@ func (g *Gateway) pass(ctx context.Context, c *call.Call, in *inbound, method st
 		if in.server == "" && method == mcp.NotifyResourceUpdated {
 			o = renameMember(o, "uri", c.Target.Server)
 		}
+		if in.server == "" && method == mcp.NotifyTask {
+			o = g.attributeTask(c.Target.Server, o)
+		}
 		params = o.Append(nil)
 	}
 	d, seen := g.o.Guards.Inspect(ctx, guard.Stream, call.InspectResult,
