@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -92,7 +93,7 @@ func goSDK(version string) func(t *testing.T, p place, tool, arguments string) a
 		} else {
 			cmd := exec.Command(p.command.Path, p.command.Args...) // the transport ends it
 			cmd.Env = p.command.Env
-			cmd.Stderr = os.Stderr
+			cmd.Stderr = onFailure(t)
 			transport = &mcp.CommandTransport{Command: cmd}
 		}
 		s, err := c.Connect(ctx, transport, &mcp.ClientSessionOptions{ProtocolVersion: version})
@@ -124,6 +125,31 @@ func goSDK(version string) func(t *testing.T, p place, tool, arguments string) a
 		}
 		return got
 	}
+}
+
+// onFailure keeps what a program writes, and shows it when the test fails.
+func onFailure(t *testing.T) io.Writer {
+	t.Helper()
+	k := &keeper{}
+	t.Cleanup(func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if t.Failed() {
+			t.Logf("the command wrote:\n%s", k.b.Bytes())
+		}
+	})
+	return k
+}
+
+type keeper struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (k *keeper) Write(p []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.b.Write(p)
 }
 
 // filled answers a form: true for a boolean, words for the rest.
