@@ -18,7 +18,10 @@ func (g *Gateway) rename(c *call.Call, in *inbound, r strictjson.Object) strictj
 	server := c.Target.Server
 	switch in.msg.Method {
 	case mcp.MethodToolsCall, mcp.MethodTasksGet, mcp.MethodTasksResult:
-		r = g.attributeTask(server, renameBlocks(r, "content", server))
+		r = renameBlocks(r, "content", server)
+		if in.msg.Method == mcp.MethodTasksGet {
+			r = g.attributeTask(server, r)
+		}
 		if raw, ok := r.Get("result"); ok {
 			if o, err := strictjson.SplitObject(raw); err == nil {
 				r = r.With("result", renameBlocks(o, "content", server).Append(nil))
