@@ -21,12 +21,17 @@ const (
 	kinds
 )
 
-var statements = [kinds]string{
-	put: `INSERT INTO kv (bucket, key, value, version, expiry) VALUES (?1, ?2, ?3, ?4, ?5)
-		ON CONFLICT (bucket, key) DO UPDATE SET value = ?3, version = ?4, expiry = ?5 WHERE expiry <> 0 AND expiry <= ?6`,
-	swap: `UPDATE kv SET value = ?, version = ?, expiry = ?
-		WHERE bucket = ? AND key = ? AND version = ? AND (expiry = 0 OR expiry > ?)`,
-	remove: `DELETE FROM kv WHERE bucket = ? AND key = ? AND (expiry = 0 OR expiry > ?)`,
+func (k kind) statement() string {
+	switch k {
+	case put:
+		return `INSERT INTO kv (bucket, key, value, version, expiry) VALUES (?1, ?2, ?3, ?4, ?5)
+			ON CONFLICT (bucket, key) DO UPDATE SET value = ?3, version = ?4, expiry = ?5 WHERE expiry <> 0 AND expiry <= ?6`
+	case swap:
+		return `UPDATE kv SET value = ?, version = ?, expiry = ?
+			WHERE bucket = ? AND key = ? AND version = ? AND (expiry = 0 OR expiry > ?)`
+	default:
+		return `DELETE FROM kv WHERE bucket = ? AND key = ? AND (expiry = 0 OR expiry > ?)`
+	}
 }
 
 const sweep = `DELETE FROM kv WHERE (bucket, key) IN
@@ -114,8 +119,8 @@ func (w *writer) prepare(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for k, text := range statements {
-		stmt, err := w.conn.PrepareContext(ctx, text)
+	for k := range kinds {
+		stmt, err := w.conn.PrepareContext(ctx, k.statement())
 		if err != nil {
 			return err
 		}
