@@ -59,6 +59,7 @@ type Identity struct {
 type Principal struct {
 	id             Identity
 	key, clientKey string
+	cacheKey       string
 }
 
 // NewPrincipal makes a principal of what an authenticator proved. An identity
@@ -69,7 +70,12 @@ func NewPrincipal(id Identity) Principal {
 	}
 	// The lengths make the key injective.
 	key := strconv.Itoa(len(id.Issuer)) + ":" + id.Issuer + "|" + id.Subject
-	return Principal{id: id, key: key, clientKey: strconv.Itoa(len(key)) + ":" + key + "|" + id.Client}
+	p := Principal{id: id, key: key, clientKey: strconv.Itoa(len(key)) + ":" + key + "|" + id.Client}
+	p.cacheKey = strconv.Itoa(len(p.clientKey)) + ":" + p.clientKey
+	for _, s := range id.Scopes {
+		p.cacheKey += "|" + strconv.Itoa(len(s)) + ":" + s
+	}
+	return p
 }
 
 // Valid reports that an authenticator made p.
@@ -80,6 +86,10 @@ func (p Principal) Key() string { return p.key }
 
 // ClientKey adds the client to Key, injectively.
 func (p Principal) ClientKey() string { return p.clientKey }
+
+// CacheKey adds the scopes to ClientKey, injectively: what was fetched for one
+// set of rights is never shown under another.
+func (p Principal) CacheKey() string { return p.cacheKey }
 
 // Identity returns a copy of what was proved.
 func (p Principal) Identity() Identity { return p.id }

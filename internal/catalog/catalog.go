@@ -28,7 +28,8 @@ type Kind string
 // Key says whose view of which list is meant.
 type Key struct {
 	Server string
-	Caller string // Principal.ClientKey
+	Caller string // Principal.CacheKey
+	Policy uint64 // generation
 	Kind   Kind
 }
 

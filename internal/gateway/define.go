@@ -33,7 +33,7 @@ func (g *Gateway) define(ctx context.Context, c *call.Call, in *inbound) *refusa
 	if in.msg.Method == mcp.MethodPromptsGet {
 		kind = mcp.MethodPromptsList
 	}
-	key := catalog.Key{Server: c.Target.Server, Caller: c.Principal.ClientKey(), Kind: kind}
+	key := catalog.Key{Server: c.Target.Server, Caller: c.Principal.CacheKey(), Policy: g.o.Generations().Policy, Kind: kind}
 	view, fresh := g.o.Catalog.Get(key, time.Now())
 	d, ok := view.Lookup(c.Target.Name)
 	if !ok {

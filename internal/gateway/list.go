@@ -145,7 +145,7 @@ func (g *Gateway) remember(c *call.Call, in *inbound, server string, elems [][]b
 	if in.msg.Method != mcp.MethodToolsList && in.msg.Method != mcp.MethodPromptsList {
 		return
 	}
-	g.o.Catalog.Put(catalog.Key{Server: server, Caller: c.Principal.ClientKey(), Kind: catalog.Kind(in.msg.Method)}, elems, time.Now(), ttl)
+	g.o.Catalog.Put(catalog.Key{Server: server, Caller: c.Principal.CacheKey(), Policy: g.o.Generations().Policy, Kind: catalog.Kind(in.msg.Method)}, elems, time.Now(), ttl)
 }
 
 // item decides about one entry of a list and gives it its merged name.

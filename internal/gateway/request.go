@@ -290,6 +290,12 @@ func hints(r strictjson.Object, inputs bool) strictjson.Object {
 
 // answer inspects a result and releases it to the client.
 func (g *Gateway) answer(ctx context.Context, c *call.Call, in *inbound, out outbox, result []byte) *refusal {
+	if in.http != nil && !g.o.Authn.Current(c.Principal) {
+		// The proof ended while the call was under way.
+		r := deny(c, call.InspectResult, call.ReasonUnauthenticated, "the proof ended during the call")
+		r.challenge = "Bearer"
+		return r
+	}
 	d, seen := g.o.Guards.Inspect(ctx, guard.Result, call.InspectResult, guard.Subject{Principal: c.Principal, Target: c.Target, Raw: result})
 	if !c.Decide(d) {
 		return refuseDecision(d)

@@ -35,7 +35,6 @@ type Session struct {
 	logs    string
 	streams map[string]*stream
 	watched map[string]bool
-	get     *stream
 }
 
 // ID returns the value of Mcp-Session-Id.
