@@ -195,11 +195,11 @@ func cmdAudit(ctx context.Context, e *env, args []string) int {
 	asJSON := fs.Bool("json", false, "print JSON lines")
 	follow := fs.Bool("f", false, "go on with new entries")
 	most := fs.Int("n", 20, "how many entries")
-	if len(args) == 0 || args[0] != "tail" {
-		return wrongUse(e, errors.New("say: munjigi audit tail"))
-	}
-	if code, done := parse(e, fs, args[1:]); done {
+	if code, done := parse(e, fs, args); done {
 		return code
+	}
+	if fs.NArg() != 1 || fs.Arg(0) != "tail" {
+		return wrongUse(e, errors.New("say: munjigi audit tail"))
 	}
 	dir, err := dataOf(e, *path, *data)
 	if err != nil {

@@ -66,6 +66,7 @@ func commands() []command {
 		{name: "guards", summary: "show what is on, and what is weaker than the safe defaults", run: cmdGuards},
 		{name: "sessions", summary: "list and end legacy sessions", run: cmdSessions},
 		{name: "tokens", summary: "list, make and revoke the tokens of clients", run: cmdTokens},
+		{name: "secrets", summary: "keep the values that a config names as sealed:NAME", run: cmdSecrets},
 		{name: "version", summary: "show the version", run: cmdVersion},
 	}
 }

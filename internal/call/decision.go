@@ -102,6 +102,7 @@ const (
 	ReasonServerDown         Reason = "server-unavailable"
 	ReasonServerError        Reason = "server-error"
 	ReasonServerViolation    Reason = "server-violation"
+	ReasonServerHeld         Reason = "server-held"
 	ReasonDeadline           Reason = "deadline"
 	ReasonCancelled          Reason = "cancelled"
 	ReasonStale              Reason = "generation-changed"

@@ -87,6 +87,8 @@ func refuseDecision(d call.Decision) *refusal {
 		r.status, r.code, r.text = http.StatusBadRequest, mcp.CodeMissingCapability, "Missing required client capability"
 	case call.ReasonServerDown, call.ReasonServerViolation, call.ReasonServerError:
 		r.code, r.text = mcp.CodeInternal, "the server behind the gateway did not answer as it should"
+	case call.ReasonServerHeld:
+		r.code, r.text = mcp.CodeInternal, "the server used to speak a modern protocol version and now says that it does not; it is held until the operator approves that"
 	case call.ReasonDeadline:
 		r.code, r.text = mcp.CodeInternal, "the call took longer than its limit and was cancelled"
 	case call.ReasonCancelled:
@@ -179,6 +181,10 @@ func serverRefusal(ctx context.Context, c *call.Call, err error) *refusal {
 		return r.say("too much is going on at this server: wait and try again")
 	case errors.Is(err, upstream.ErrBackoff):
 		return deny(c, call.Send, call.ReasonServerDown, detail).say("the server crashed and is being started again: try again in a moment")
+	case errors.Is(err, upstream.ErrHeld):
+		d := call.Decision{Effect: call.Hold, Stage: call.Send, Reason: call.ReasonServerHeld, Detail: detail}
+		c.Decide(d)
+		return refuseDecision(d)
 	case errors.Is(err, upstream.ErrNotExpressible):
 		return deny(c, call.Send, call.ReasonNotExpressible, detail).say("not possible with this server: " + detail)
 	case errors.Is(err, upstream.ErrTooLarge), errors.Is(err, upstream.ErrViolation):
