@@ -83,7 +83,7 @@ func growthSet(f *growthFlags) *flag.FlagSet {
 	fs.StringVar(&f.json, "json", "", "write all samples to this `file` too")
 	fs.StringVar(&f.munjigi, "munjigi", "", "measure this `binary` (default: build it)")
 	fs.StringVar(&f.data, "data", "", "put the gateway's data below this `folder`")
-	fs.StringVar(&f.extra, "config-extra", "", "append this YAML `file` to the gateway's config")
+	fs.StringVar(&f.extra, "config-extra", "", "append this YAML `file` to the gateway's config; it may not set limits when sessions grow")
 	return fs
 }
 
@@ -176,6 +176,10 @@ func (g *grower) prepare(ctx context.Context) error {
 			return err
 		}
 		g.workshop.extra = string(extra)
+	}
+	if len(g.flags.session) > 0 && strings.Contains(g.flags.what, growSessions) {
+		most := g.flags.session[len(g.flags.session)-1] + 1000
+		g.workshop.extra += fmt.Sprintf("limits: { sessions: %d, per_principal_sessions: %d }\n", most, most)
 	}
 	g.workshop.env = g.traced(g.workshop.environment())
 	if g.workshop.binary = g.flags.munjigi; g.workshop.binary != "" {
@@ -417,7 +421,11 @@ func printGrowth(out io.Writer, all []growthResult) error {
 				fmt.Fprintf(&notes, "%d %s: %s\n", r.Count, what, reason)
 			}
 		}
-		if _, err := fmt.Fprintln(out, notes.String()); err != nil {
+		var samples []sample
+		for _, r := range rows {
+			samples = append(samples, r.Samples...)
+		}
+		if _, err := fmt.Fprintln(out, notes.String()+disturbed(samples)); err != nil {
 			return err
 		}
 	}

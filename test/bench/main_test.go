@@ -55,6 +55,7 @@ type gatewayConfig struct {
 		Anonymous bool `yaml:"insecure_anonymous"`
 	}
 	Audit   struct{ Durability string }
+	Limits  map[string]int
 	Servers map[string]struct{ URL, Era string }
 	// Spoil is not a key of the gateway's: it makes the fake answer wrongly.
 	Spoil string
@@ -170,8 +171,8 @@ func TestSpeed(t *testing.T) {
 	want := []string{
 		"http/modern/1KB/1 direct", "http/modern/1KB/1 proxy", "http/modern/1KB/1 munjigi", "http/modern/1KB/1 munjigi-strict",
 		"http/legacy/64KB/1 direct", "http/legacy/64KB/1 proxy", "http/legacy/64KB/1 munjigi", "http/legacy/64KB/1 munjigi-strict",
-		"stdio/modern/64KB/1 direct", "stdio/modern/64KB/1 pipe", "stdio/modern/64KB/1 munjigi",
-		"stdio/legacy/1KB/1 direct", "stdio/legacy/1KB/1 pipe", "stdio/legacy/1KB/1 munjigi",
+		"stdio/modern/64KB/1 direct", "stdio/modern/64KB/1 pipe", "stdio/modern/64KB/1 munjigi", "stdio/modern/64KB/1 munjigi-strict",
+		"stdio/legacy/1KB/1 direct", "stdio/legacy/1KB/1 pipe", "stdio/legacy/1KB/1 munjigi", "stdio/legacy/1KB/1 munjigi-strict",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("rows are %q, want %q", got, want)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -51,19 +52,21 @@ type sample struct {
 	Allocated, Live figure
 	// Resident and Peak are megabytes of the middle after and during the run.
 	Resident, Peak figure
-	Calls, Errors  uint64
-	Reasons        []string `json:",omitempty"`
+	// Others is the share of the machine's CPU that went to anything else.
+	Others        figure
+	Calls, Errors uint64
+	Reasons       []string `json:",omitempty"`
 }
 
 // nothing is a sample in which no figure is available.
 func nothing() sample {
 	n := unavailable()
-	return sample{Rate: n, P50: n, P99: n, MiddleCPU: n, EchoCPU: n, AllCPU: n, Allocated: n, Live: n, Resident: n, Peak: n}
+	return sample{Rate: n, P50: n, P99: n, MiddleCPU: n, EchoCPU: n, AllCPU: n, Allocated: n, Live: n, Resident: n, Peak: n, Others: n}
 }
 
 // figures lists a sample's figures, for what is done to each alike.
 func (s *sample) figures() []*figure {
-	return []*figure{&s.Rate, &s.P50, &s.P99, &s.MiddleCPU, &s.EchoCPU, &s.AllCPU, &s.Allocated, &s.Live, &s.Resident, &s.Peak}
+	return []*figure{&s.Rate, &s.P50, &s.P99, &s.MiddleCPU, &s.EchoCPU, &s.AllCPU, &s.Allocated, &s.Live, &s.Resident, &s.Peak, &s.Others}
 }
 
 // median takes each figure's median over the samples and adds up their calls
@@ -208,6 +211,8 @@ func watch(middle, load, echo int, collections func() proc.Collections) *watcher
 // glance is the state at one moment.
 type glance struct {
 	middle, echo, all proc.Usage
+	own               proc.Usage    // of this process
+	busy              time.Duration // of the whole machine
 	gc                proc.Collections
 	err               error
 }
@@ -237,6 +242,15 @@ func (w *watcher) look(resetPeak bool) glance {
 			all[pid] = true
 			ofMiddle[pid] = root == w.middle
 		}
+	}
+	var err error
+	if g.busy, err = proc.Busy(); err != nil {
+		g.err = err
+		return g
+	}
+	if g.own, err = proc.Read(os.Getpid()); err != nil {
+		g.err = err
+		return g
 	}
 	for pid := range all {
 		if resetPeak {
@@ -278,6 +292,9 @@ func summarize(res load.Result, before, after glance, hasMiddle bool) sample {
 	if seen {
 		s.AllCPU = perThousand(after.all.CPU - before.all.CPU)
 		s.EchoCPU = perThousand(after.echo.CPU - before.echo.CPU)
+		ours := after.all.CPU + after.own.CPU - before.all.CPU - before.own.CPU
+		capacity := res.Elapsed * time.Duration(runtime.NumCPU())
+		s.Others = max(figure(after.busy-before.busy-ours)/figure(capacity), 0)
 	}
 	if seen && hasMiddle {
 		s.MiddleCPU = perThousand(after.middle.CPU - before.middle.CPU)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,8 @@ func TestSummarize(t *testing.T) {
 	res := load.Result{Calls: 2000, Elapsed: 2 * time.Second, P50: 100 * time.Microsecond, P99: time.Millisecond}
 	before := glance{middle: usage(100, 10), echo: usage(50, 1), all: usage(200, 20), gc: proc.Collections{Count: 3, Allocated: 1 << 20, Live: 1 << 20}}
 	after := glance{middle: usage(300, 12), echo: usage(100, 1), all: usage(600, 20), gc: proc.Collections{Count: 13, Allocated: 21 << 20, Live: 2 << 20}}
+	half := time.Duration(runtime.NumCPU()) * res.Elapsed / 2
+	before.busy, after.busy = time.Hour, time.Hour+after.all.CPU-before.all.CPU+half
 	text := func(s sample) string {
 		var out []string
 		for _, f := range s.figures() {
@@ -94,19 +97,19 @@ func TestSummarize(t *testing.T) {
 		}
 		return strings.Join(out, " ")
 	}
-	// Rate, P50, P99, CPU of middle, echo and all, allocated, live, resident, peak.
+	// Rate, P50, P99, CPU of middle, echo and all, allocated, live, resident, peak, others.
 	for name, tc := range map[string]struct {
 		res           load.Result
 		before, after glance
 		middle        bool
 		want          string
 	}{
-		"all known":      {res, before, after, true, "1000 100 1000 100 25.0 200 10.2 2.00 12.0 24.0"},
-		"no middle":      {res, before, glance{echo: after.echo, all: after.all}, false, "1000 100 1000 n/a 25.0 200 n/a n/a n/a n/a"},
-		"no call":        {load.Result{Elapsed: time.Second, Errors: 5}, before, after, true, "0 n/a n/a n/a n/a n/a n/a n/a n/a n/a"},
-		"not to be seen": {res, glance{err: proc.ErrUnsupported}, glance{err: proc.ErrUnsupported}, true, "1000 100 1000 n/a n/a n/a n/a n/a n/a n/a"},
+		"all known":      {res, before, after, true, "1000 100 1000 100 25.0 200 10.2 2.00 12.0 24.0 0.50"},
+		"no middle":      {res, before, glance{echo: after.echo, all: after.all, busy: after.busy}, false, "1000 100 1000 n/a 25.0 200 n/a n/a n/a n/a 0.50"},
+		"no call":        {load.Result{Elapsed: time.Second, Errors: 5}, before, after, true, "0 n/a n/a n/a n/a n/a n/a n/a n/a n/a n/a"},
+		"not to be seen": {res, glance{err: proc.ErrUnsupported}, glance{err: proc.ErrUnsupported}, true, "1000 100 1000 n/a n/a n/a n/a n/a n/a n/a n/a"},
 		"few collections": {res, before, glance{middle: after.middle, echo: after.echo, all: after.all, gc: proc.Collections{Count: 4, Live: 2 << 20}}, true,
-			"1000 100 1000 100 25.0 200 n/a 2.00 12.0 24.0"},
+			"1000 100 1000 100 25.0 200 n/a 2.00 12.0 24.0 0"},
 	} {
 		if got := text(summarize(tc.res, tc.before, tc.after, tc.middle)); got != tc.want {
 			t.Errorf("%s: %s, want %s", name, got, tc.want)
@@ -182,14 +185,14 @@ func TestFinish(t *testing.T) {
 		r := result{Cell: "http/modern/1KB/16", Through: through}
 		for _, rate := range rates {
 			s := nothing()
-			s.Rate, s.MiddleCPU = rate, cpu
+			s.Rate, s.MiddleCPU, s.AllCPU = rate, cpu, cpu
 			r.Samples = append(r.Samples, s)
 		}
 		return r
 	}
 	rows := []result{
 		row(nameDirect, unavailable(), 100, 1000, 90),
-		row(nameProxy, 50, 40, 50, 1),
+		row(nameProxy, 50, 40, 50, 1), // the CPU of all is that of the middle here
 		row(nameRelaxed, 75, 30, 36, 99),
 		row(nameStrict, 80),
 	}
@@ -202,12 +205,33 @@ func TestFinish(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if a := aims(rows); !strings.Contains(a, "http/modern/1KB/16") || !strings.HasSuffix(a, "measured 0.90, met\n") {
+	if a := aims(rows); !strings.Contains(a, "http/modern/1KB/16") || !strings.HasSuffix(a, "measured 0.90×, met (by the CPU of all processes: 0.67×)\n") {
 		t.Errorf("aims: %q", a)
 	}
 	rows[2].OfBare = 0.899
-	if a := aims(rows); !strings.HasSuffix(a, "not met\n") {
+	if a := aims(rows); !strings.Contains(a, "0.90×, not met") {
 		t.Errorf("aims: %q", a)
+	}
+}
+
+func TestDisturbed(t *testing.T) {
+	t.Parallel()
+	for want, shares := range map[string][]figure{
+		"":         {0.01, 0.9, 0.02},
+		"over 30%": {0.3, 0.1, 0.4, unavailable()},
+	} {
+		var samples []sample
+		for _, share := range shares {
+			s := nothing()
+			s.Others = share
+			samples = append(samples, s)
+		}
+		if got := disturbed(samples); !strings.Contains(got, want) || (want == "") != (got == "") {
+			t.Errorf("%v: %q, want %q", shares, got, want)
+		}
+	}
+	if disturbed([]sample{nothing()}) != "" {
+		t.Error("what cannot be seen is complained of")
 	}
 }
 

@@ -74,6 +74,25 @@ func orUnknown(s string) string {
 	return s
 }
 
+// tooBusy is the share of the machine's CPU in other hands above which figures
+// are doubtful.
+const tooBusy = 0.05
+
+// disturbed warns where much of the machine's CPU went to others; on a quiet
+// machine, or where it cannot be seen, it says nothing.
+func disturbed(samples []sample) string {
+	var shares []float64
+	for _, s := range samples {
+		if s.Others.known() {
+			shares = append(shares, float64(s.Others))
+		}
+	}
+	if m := middle(shares); m > tooBusy {
+		return fmt.Sprintf("the machine was busy: in half of the runs other programs had over %.0f%% of its CPU; rates and times are doubtful, CPU per call less so\n", float64(m)*100)
+	}
+	return ""
+}
+
 // save writes the report to file; an empty name is none.
 func (r *report) save(file string) error {
 	if file == "" {

@@ -106,7 +106,7 @@ func speedSet(f *speedFlags) *flag.FlagSet {
 	fs.StringVar(&f.data, "data", "", "put the gateway's data below this `folder`; strict runs are as fast as its disk (default: the system's temporary folder)")
 	fs.StringVar(&f.extra, "config-extra", "", "append this YAML `file` to the gateway's config")
 	fs.StringVar(&f.echoAddr, "echo-addr", "127.0.0.1:0", "where the echo listens; choose a port for peers")
-	fs.StringVar(&f.wrap, "wrap-flags", "--insecure-unsandboxed", "`flags` of munjigi wrap, separated by spaces")
+	fs.StringVar(&f.wrap, "wrap-flags", "--insecure-unsandboxed", "`flags` of munjigi wrap, separated by spaces; the relaxed one has --relaxed-record too")
 	fs.BoolVar(&f.allocs, "allocs", true, "have proxy and gateway report their garbage collections, from which allocations are computed")
 	return fs
 }
@@ -139,7 +139,7 @@ func speed(ctx context.Context, args []string, out, progress io.Writer) error {
 	}
 	r := newReport(args)
 	r.Results = b.run(ctx, wanted)
-	if err := errors.Join(r.printHead(out), printSpeed(out, r.Results), r.save(f.json)); err != nil {
+	if err := errors.Join(r.printHead(out), printSpeed(out, r.Results, !f.quick), r.save(f.json)); err != nil {
 		return err
 	}
 	if missing != nil {
@@ -286,10 +286,20 @@ func (b *bench) openGateway(ctx context.Context, target string, lines []string) 
 	}
 	b.workshop.env = b.traced(b.workshop.environment())
 	var missing error
-	for _, way := range []struct{ name, durability string }{{nameRelaxed, "relaxed"}, {nameStrict, "strict"}} {
+	for _, way := range []struct {
+		name, durability string
+		wrap             []string
+	}{
+		{nameRelaxed, "relaxed", []string{"--relaxed-record"}},
+		{nameStrict, "strict", nil},
+	} {
 		if !b.wants(way.name) {
 			continue
 		}
+		command := slices.Concat([]string{b.workshop.binary, "wrap"}, strings.Fields(b.flags.wrap), way.wrap, []string{"--"}, lines)
+		b.stdio = append(b.stdio, &subject{
+			name: way.name, command: command, env: b.workshop.env, tool: "echo", middle: loadsChild, overLoad: b.flags.allocs,
+		})
 		g, err := b.workshop.open(ctx, way.durability, []server{{"echo", target}})
 		if err != nil {
 			missing = errors.Join(missing, fmt.Errorf("%s: %w", way.name, err))
@@ -300,13 +310,6 @@ func (b *bench) openGateway(ctx context.Context, target string, lines []string) 
 		b.http = append(b.http, &subject{
 			name: way.name, urls: []string{g.endpoint("echo")}, tool: "echo",
 			middle: fixed(g.pid()), collections: g.output.collections,
-		})
-	}
-	if b.wants(nameRelaxed) {
-		command := append([]string{b.workshop.binary, "wrap"}, strings.Fields(b.flags.wrap)...)
-		b.stdio = append(b.stdio, &subject{
-			name: nameRelaxed, command: append(append(command, "--"), lines...), env: b.workshop.env, tool: "echo",
-			middle: loadsChild, overLoad: b.flags.allocs,
 		})
 	}
 	return missing
@@ -382,7 +385,9 @@ func finish(rows []result) {
 	}
 }
 
-func printSpeed(out io.Writer, results []result) error {
+// printSpeed prints the table and what is to be said below it, the aims only
+// when the runs were long enough to judge by.
+func printSpeed(out io.Writer, results []result, judge bool) error {
 	t := table{left: 2, head: []string{"cell", "through", "calls/s", "spread", "p50 µs", "p99 µs", "CPU ms/1000", "echo's", "all", "≈KB/call", "RSS MB", "peak MB", "errors", "of direct", "of bare", "CPU of bare"}}
 	for i, r := range results {
 		if i > 0 && results[i-1].Cell != r.Cell {
@@ -395,7 +400,14 @@ func printSpeed(out io.Writer, results []result) error {
 	if err := t.print(out); err != nil {
 		return err
 	}
-	notes := reasons(results) + aims(results)
+	var samples []sample
+	for _, r := range results {
+		samples = append(samples, r.Samples...)
+	}
+	notes := reasons(results) + disturbed(samples)
+	if judge {
+		notes += aims(results)
+	}
 	if notes == "" {
 		return nil
 	}
@@ -417,25 +429,39 @@ func reasons(results []result) string {
 	return b.String()
 }
 
-// aims says of the cells that have an aim whether it is met.
+// aims says of the cells that have an aim whether it is met. Beside the rate
+// stands what the CPU of all processes says: on a machine that is full, both
+// would be the same, but other programs disturb this one less.
 func aims(results []result) string {
 	var b strings.Builder
 	for _, r := range results {
+		aim := figure(aimSmall)
+		switch r.Cell {
+		case cell{modern: true, size: small, connections: aimConnections}.String(), cell{size: small, connections: aimConnections}.String():
+		case cell{modern: true, size: large, connections: aimConnections}.String(), cell{size: large, connections: aimConnections}.String():
+			aim = aimLarge
+		default:
+			continue
+		}
 		if r.Through != nameRelaxed || !r.OfBare.known() {
 			continue
 		}
-		for _, modern := range []bool{true, false} {
-			for size, aim := range map[int]figure{small: aimSmall, large: aimLarge} {
-				if r.Cell != (cell{modern: modern, size: size, connections: aimConnections}).String() {
-					continue
-				}
-				verdict := "met"
-				if r.OfBare < aim {
-					verdict = "not met"
-				}
-				fmt.Fprintf(&b, "aim at %s: %.2f of the bare proxy's rate; measured %.2f, %s\n", r.Cell, float64(aim), float64(r.OfBare), verdict)
-			}
+		verdict := "met"
+		if r.OfBare < aim {
+			verdict = "not met"
 		}
+		fmt.Fprintf(&b, "aim at %s: %s of the bare proxy's rate; measured %s, %s (by the CPU of all processes: %s)\n",
+			r.Cell, ratio(aim), ratio(r.OfBare), verdict, ratio(bareCPU(results, r.Cell).per(r.Median.AllCPU)))
 	}
 	return b.String()
+}
+
+// bareCPU is what a call through the bare proxy costs all processes together.
+func bareCPU(results []result, cell string) figure {
+	for _, r := range results {
+		if r.Cell == cell && r.Through == nameProxy {
+			return r.Median.AllCPU
+		}
+	}
+	return unavailable()
 }

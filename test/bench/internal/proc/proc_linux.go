@@ -63,6 +63,37 @@ func Tree(pid int) ([]int, error) {
 	return tree, nil
 }
 
+// Busy is the CPU time that the whole machine has spent on anything, all cores
+// added up; time stolen by a hypervisor counts too.
+func Busy() (time.Duration, error) {
+	raw, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	return parseBusy(string(raw))
+}
+
+// parseBusy reads the first line of proc_stat(5).
+func parseBusy(raw string) (time.Duration, error) {
+	line, _, _ := strings.Cut(raw, "\n")
+	fields := strings.Fields(line)
+	const idle, iowait, steal = 4, 5, 8
+	if len(fields) <= steal || fields[0] != "cpu" {
+		return 0, fmt.Errorf("/proc/stat begins %q, which is not understood", line)
+	}
+	var sum int64
+	for i, field := range fields[1 : steal+1] {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/stat begins %q: %w", line, err)
+		}
+		if i+1 != idle && i+1 != iowait {
+			sum += n
+		}
+	}
+	return time.Duration(sum) * time.Second / ticks, nil
+}
+
 // Runs says whether the process runs the program file at exe.
 func Runs(pid int, exe string) bool {
 	have, err := os.Stat(path(pid, "exe"))

@@ -35,6 +35,24 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
+func TestParseBusy(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]time.Duration{
+		"cpu  100 20 30 9999 8888 5 5 40 7 7\ncpu0 1 1 1 1 1 1 1 1\n": 2 * time.Second,
+		"cpu  100 20 30 9999 8888 5 5\n":                              -1,
+		"cpu  x 20 30 9999 8888 5 5 40 7 7\n":                         -1,
+		"":                                                            -1,
+	} {
+		got, err := parseBusy(in)
+		if (err != nil) != (want < 0) || (err == nil && got != want) {
+			t.Errorf("%q: %v, %v; want %v", in, got, err, want)
+		}
+	}
+	if got, err := Busy(); err != nil || got <= 0 {
+		t.Errorf("this machine: %v, %v", got, err)
+	}
+}
+
 // TestSelf reads this process and a child of its own.
 func TestSelf(t *testing.T) {
 	t.Parallel()
