@@ -15,6 +15,7 @@ import (
 )
 
 const (
+	maxHint        = 1 << 20
 	maxViolations  = 100 // in a minute
 	maxInbox       = 1024
 	maxInboxBytes  = 16 << 20
@@ -49,7 +50,7 @@ func (p *process) line(br *bufio.Reader) ([]byte, error) {
 		return bytes.Clone(part), nil
 	}
 	limit := p.d.c.JSON.Bytes
-	line := append(make([]byte, 0, 4*len(part)), part...)
+	line := append(make([]byte, 0, max(2*len(part), p.long)), part...)
 	for errors.Is(err, bufio.ErrBufferFull) {
 		if len(line) > limit {
 			return nil, p.skip(br, line)
@@ -57,6 +58,7 @@ func (p *process) line(br *bufio.Reader) ([]byte, error) {
 		part, err = br.ReadSlice('\n')
 		line = append(line, part...)
 	}
+	p.long = min(len(line)+len(line)/8, maxHint)
 	return line, err
 }
 

@@ -71,9 +71,6 @@ func serve(role string) {
 	switch role {
 	case "crash":
 		os.Exit(7)
-	case "deaf":
-		fmt.Println(`{"jsonrpc":"2.0","method":"notifications/ready"}`)
-		time.Sleep(time.Hour)
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
 	case "echo":
@@ -186,6 +183,11 @@ func do(r request, line string, out *bufio.Writer) {
 			os.Exit(9)
 		}
 		answer(id, `{}`)
+	case "closein":
+		answer(id, `{}`)
+		out.Flush()
+		os.Stdin.Close()
+		time.Sleep(time.Hour)
 	case "deaf":
 		answer(id, `{}`)
 		out.Flush()

@@ -50,6 +50,7 @@ type process struct {
 	out   output
 	in    inbox
 	fouls fouls
+	long  int // how long the last long line was: the next may be like it
 
 	killing  sync.Mutex
 	reaped   bool

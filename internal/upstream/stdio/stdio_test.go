@@ -428,6 +428,23 @@ func TestOuterID(t *testing.T) {
 	}
 }
 
+// What is read from both ends of a line is what the whole line says.
+func FuzzOuterID(f *testing.F) {
+	f.Add([]byte(`{"jsonrpc":"2.0","id":12,"result":{"a":{"b":[1,{"id":7}]},"id":8}}`))
+	f.Add([]byte(`{"result":{"a":{"b":[1,{"x":1,"id":7}]},"id":8},"jsonrpc":"2.0","id":7}`))
+	f.Add([]byte(`{"result":{},"jsonrpc":"2.0","id":"x,\"id\":7}"}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		m, err := mcp.Decode(line, strictjson.Default())
+		if err != nil {
+			return
+		}
+		id, ok := outerID(line[:min(len(line), edge)], line[max(0, len(line)-edge):])
+		if ok && id != m.ID {
+			t.Fatalf("%s: read %s, but the ID is %s", line, id.Raw(), m.ID.Raw())
+		}
+	})
+}
+
 func TestEnds(t *testing.T) {
 	t.Parallel()
 	for _, do := range []string{"half", "exit", "closeout"} {
@@ -478,6 +495,22 @@ func TestAServerThatDoesNotRead(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	s.wantDown(upstream.ErrViolation)
+}
+
+func TestAServerThatClosesItsInput(t *testing.T) {
+	t.Parallel()
+	c := config("plain")
+	c.CloseTimeout = 50 * time.Millisecond
+	s := start(t, c, nil)
+	s.must("closein", "")
+	var err error
+	for err == nil { // until the pipe is closed on the other side
+		err = s.Send(t.Context(), upstream.Outgoing{Method: "notifications/x"})
+	}
+	if !errors.Is(err, upstream.ErrDown) {
+		t.Errorf("got %v", err)
+	}
+	s.wantDown()
 }
 
 func TestBackoffAfterCrashes(t *testing.T) {

@@ -26,15 +26,17 @@ const (
 // conn is one HTTP/1.1 connection. One exchange at a time owns it; only abort
 // may be called by others.
 type conn struct {
-	raw   net.Conn // the socket, for abort and for the look before reuse
-	rw    net.Conn // raw, or TLS over it
-	sys   syscall.RawConn
-	br    *bufio.Reader
-	since time.Time // when it became idle
-	dead  atomic.Bool
-	timed bool // a deadline was set
-	h     head
-	b     body
+	raw    net.Conn // the socket, for abort and for the look before reuse
+	rw     net.Conn // raw, or TLS over it
+	sys    syscall.RawConn
+	br     *bufio.Reader
+	since  time.Time // when it became idle
+	dead   atomic.Bool
+	timed  bool   // a deadline was set
+	ends   func() // abort, as a value that is made once
+	glance glance
+	h      head
+	b      body
 }
 
 // more reports whether the beginning of another message was read already.
@@ -110,6 +112,7 @@ func (p *pool) open(ctx context.Context) (*conn, error) {
 		return nil, fmt.Errorf("%w: %w", upstream.ErrDown, err)
 	}
 	c := &conn{raw: raw, rw: raw}
+	c.ends = c.abort
 	if s, ok := raw.(syscall.Conn); ok {
 		c.sys, _ = s.SyscallConn()
 	}

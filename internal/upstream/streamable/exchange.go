@@ -59,10 +59,12 @@ func (x *exchange) run(ctx context.Context) (msg mcp.Message, err error) {
 		return msg, violation("the answer is neither JSON nor an event stream")
 	}
 	if err == nil && session != "" && msg.Kind == mcp.Result {
-		x.t.session.Store(&session)
+		x.t.keepSession(session)
 	}
 	return msg, err
 }
+
+func (t *transport) keepSession(id string) { t.session.Store(&id) }
 
 // sound reports whether a connection can be used again after err.
 func sound(err error) bool {
@@ -131,7 +133,7 @@ func (x *exchange) stream(ctx context.Context, f flight, session string) (mcp.Me
 			return mcp.Message{}, cutOff(err)
 		}
 		if session != "" {
-			x.t.session.Store(&session)
+			x.t.keepSession(session)
 			session = ""
 		}
 		if s.lastID != seen {

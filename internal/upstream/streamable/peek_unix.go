@@ -2,7 +2,30 @@
 
 package streamable
 
-import "golang.org/x/sys/unix"
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// glance looks at a socket without reading from it. Its function and its
+// argument are made once for each connection.
+type glance struct {
+	f   func(fd uintptr)
+	fds [1]unix.PollFd
+	n   int
+	err error
+}
+
+func (g *glance) at(s syscall.RawConn) error {
+	if g.f == nil {
+		g.f = func(fd uintptr) {
+			g.fds[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+			g.n, g.err = unix.Poll(g.fds[:], 0)
+		}
+	}
+	return s.Control(g.f)
+}
 
 // quiet reports whether nothing waits on an idle connection: no end of stream,
 // no error and no bytes. A request on a connection that the server has closed
@@ -12,13 +35,12 @@ func quiet(c *conn) bool {
 	if c.sys == nil {
 		return true
 	}
-	var b [1]byte
-	var err error
-	if c.sys.Read(func(fd uintptr) bool {
-		_, _, err = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		return true
-	}) != nil {
-		return false
+	for {
+		if c.glance.at(c.sys) != nil {
+			return false
+		}
+		if c.glance.err != unix.EINTR {
+			return c.glance.err == nil && c.glance.n == 0
+		}
 	}
-	return err == unix.EAGAIN || err == unix.EWOULDBLOCK
 }

@@ -109,7 +109,7 @@ func (t *transport) take(ctx context.Context) (f flight, fresh bool, err error) 
 	}
 	t.live[c] = struct{}{}
 	t.mu.Unlock()
-	return flight{t: t, c: c, stop: context.AfterFunc(ctx, c.abort)}, fresh, nil
+	return flight{t: t, c: c, stop: context.AfterFunc(ctx, c.ends)}, fresh, nil
 }
 
 // end gives the connection back, for reuse if the answer was read to its end
