@@ -189,6 +189,9 @@ func serverRefusal(ctx context.Context, c *call.Call, err error) *refusal {
 		return deny(c, call.Send, call.ReasonNotExpressible, detail).say("not possible with this server: " + detail)
 	case errors.Is(err, upstream.ErrTooLarge), errors.Is(err, upstream.ErrViolation):
 		return deny(c, call.Send, call.ReasonServerViolation, detail).say("the server behind the gateway broke the protocol; its answer was not passed on")
+	case errors.Is(err, upstream.ErrCutOff):
+		return deny(c, call.Send, call.ReasonServerDown, detail).
+			say("the connection to the server was lost during the call; it was not sent again, and whether it took effect is not known")
 	case errors.As(err, &rpc):
 		return deny(c, call.Send, call.ReasonServerError, detail).say("the server behind the gateway refused the connection")
 	case errors.As(err, &status):

@@ -150,16 +150,17 @@ func (g *Gateway) decode(c *call.Call, in *inbound) *refusal {
 }
 
 func (g *Gateway) undecodable(c *call.Call, in *inbound, err error) *refusal {
-	r := deny(c, call.Decode, call.ReasonMalformed, err.Error())
+	why := call.ReasonMalformed
 	var de *mcp.DecodeError
-	if errors.As(err, &de) {
+	if errors.As(err, &de) && strings.HasPrefix(de.Reason, "batch") {
+		why = call.ReasonBatch
+	}
+	r := deny(c, call.Decode, why, err.Error())
+	if de != nil {
 		r.code = de.Code
 		r.text = de.Reason
 		in.msg.ID = de.ID
 		in.msg.Kind = mcp.Request
-		if strings.HasPrefix(de.Reason, "batch") {
-			r.decision.Reason = call.ReasonBatch
-		}
 	}
 	var je *strictjson.Error
 	if errors.As(err, &je) && je.Kind == strictjson.KindSize {
