@@ -230,10 +230,15 @@ func (s *Server) spend(cl *call.Clearance, from upstream.Caller) (call.Cleared, 
 	if err != nil {
 		return cleared, err
 	}
-	if cleared.Target.Server != s.cfg.Name || cleared.Principal.ClientKey() != from.Principal.ClientKey() || cleared.Session != from.Session {
+	if cleared.Target.Server != s.cfg.Name || !same(cleared.Principal, from.Principal) || cleared.Session != from.Session {
 		return cleared, call.ErrNotCleared
 	}
 	return cleared, nil
+}
+
+// same compares what ClientKey is made of.
+func same(a, b call.Principal) bool {
+	return a.Valid() && a.Key() == b.Key() && a.Identity().Client == b.Identity().Client
 }
 
 // Describe implements upstream.Server. A modern server is asked each time,

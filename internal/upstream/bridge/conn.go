@@ -37,6 +37,7 @@ type conn struct {
 	mu        sync.Mutex
 	routing   mcp.Era // era, for messages that come before the handshake ends
 	lost      bool
+	doubted   bool  // the session may be gone
 	retired   error // why it is closed once nobody uses it
 	started   bool
 	uses      int
@@ -207,6 +208,47 @@ func (c *conn) lose(cause error) {
 
 // discard ends a connection that nobody else has seen.
 func (c *conn) discard() { c.lose(errIdle) }
+
+// doubt notes an error by which many servers say that they do not know a
+// session, although the specification wants HTTP 404.
+func (c *conn) doubt(msg mcp.Message, err error) {
+	if c.era != mcp.Legacy || c.s.cfg.Kind != HTTP || err == nil && msg.Kind != mcp.ErrorReply {
+		return
+	}
+	var st *upstream.StatusError
+	if err != nil && (!errors.As(err, &st) || !wrongEra(st.Status)) {
+		return
+	}
+	if err == nil {
+		e, perr := mcp.ParseError(msg.Error)
+		if perr != nil || e.Code != mcp.CodeInvalidRequest && (e.Code > -32000 || e.Code < -32001) {
+			return
+		}
+	}
+	c.mu.Lock()
+	c.doubted = true
+	c.mu.Unlock()
+}
+
+// sure asks a session that is in doubt whether it is there, and ends the
+// connection when it is not.
+func (c *conn) sure(ctx context.Context) bool {
+	c.mu.Lock()
+	doubted := c.doubted
+	c.doubted = false
+	c.mu.Unlock()
+	if !doubted {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTime)
+	defer cancel()
+	msg, err := c.t.Exchange(ctx, upstream.Outgoing{Method: mcp.MethodPing, Version: c.version}, c.unbound)
+	if err == nil && msg.Kind == mcp.Result {
+		return true
+	}
+	c.lose(upstream.ErrSessionGone)
+	return false
+}
 
 // failed looks at an error of the transport and ends the connection when it
 // means that its state is gone.

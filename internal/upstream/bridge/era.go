@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/mcp"
@@ -31,6 +32,27 @@ type memory struct {
 	caps           features    // of the last DiscoverResult
 	seenModern     bool
 	held           bool
+	doubted        time.Time
+}
+
+// doubtEvery bounds how often a strange error makes the server be asked anew.
+const doubtEvery = time.Minute
+
+// doubt notes an error by which a server that is legacy by now may refuse
+// modern requests, so that it is asked anew before the next call.
+func (m *memory) doubt(code int) {
+	switch {
+	case m.setting != EraAuto:
+		return
+	case code == mcp.CodeInvalidRequest, code == mcp.CodeMethodNotFound, code <= -32000 && code > mcp.CodeHeaderMismatch:
+	default:
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now := time.Now(); now.Sub(m.doubted) >= doubtEvery {
+		m.doubted, m.modern = now, unknown
+	}
 }
 
 // decide returns the era in which a caller is spoken to, or false when the
@@ -265,7 +287,7 @@ func (s *Server) attempt(ctx context.Context, e mcp.Era, from upstream.Caller, u
 // handshake brings a fresh connection to where requests can be sent.
 func (c *conn) handshake(ctx context.Context, from upstream.Caller, quick bool) error {
 	limit := c.s.cfg.HandshakeTimeout
-	if quick && c.s.cfg.Kind == Stdio && c.s.era.setting == EraAuto {
+	if quick && c.s.cfg.Kind == Stdio && c.s.era.setting == EraAuto && !c.s.era.knowsModern() {
 		limit = min(limit, c.s.cfg.ProbeTimeout)
 	}
 	hctx, cancel := context.WithTimeout(ctx, limit)

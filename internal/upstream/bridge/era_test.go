@@ -106,6 +106,48 @@ func TestDowngradeIsHeld(t *testing.T) {
 	r.must(from, &client{}, mcp.MethodToolsList, `{}`)
 }
 
+func TestDowngradeInOtherWords(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []Kind{HTTP, Stdio} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &peer{kind: kind, modern: true}
+			r := newRig(t, p, nil)
+			from := modernCaller("a", everything)
+			r.must(from, &client{}, mcp.MethodToolsList, `{}`)
+			p.modern, p.legacy = false, true
+			if kind == Stdio {
+				p.pipe(0).crash(upstream.ErrDown)
+			} else if a := r.must(from, &client{}, mcp.MethodToolsList, `{}`); a.Error == nil {
+				t.Errorf("%+v", a)
+			}
+			if _, err := r.do(t.Context(), from, &client{}, mcp.MethodToolsList, `{}`); !errors.Is(err, upstream.ErrHeld) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestStrangeErrorsAreNoReasonToAskOften(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &peer{modern: true, handle: func(*exchange) (string, *mcp.Error) {
+			return "", &mcp.Error{Code: mcp.CodeInvalidRequest, Message: "no"}
+		}}
+		r := newRig(t, p, nil)
+		for range 30 {
+			r.must(modernCaller("a", `{}`), &client{}, mcp.MethodToolsList, `{}`)
+			time.Sleep(4 * time.Second)
+		}
+		asked := 0
+		for i := range p.dials() {
+			asked += len(p.seen(string(rune('0'+i)) + "> server/discover"))
+		}
+		if asked > 3 {
+			t.Errorf("asked %d times in two minutes", asked)
+		}
+	})
+}
+
 func TestDowngradeTowardLegacyClient(t *testing.T) {
 	t.Parallel()
 	p := &peer{modern: true}

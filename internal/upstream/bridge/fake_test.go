@@ -436,12 +436,10 @@ var allStages = []call.Stage{call.Accept, call.Authenticate, call.Admit, call.De
 
 // clear mints a clearance as the pipeline does.
 func (r *rig) clear(from upstream.Caller, method, name, params string) *call.Clearance {
-	r.t.Helper()
 	return r.clearFor("srv", from, method, name, params, func() call.Generations { return call.Generations{} })
 }
 
 func (r *rig) clearFor(server string, from upstream.Caller, method, name, params string, gens func() call.Generations) *call.Clearance {
-	r.t.Helper()
 	c := call.New(time.Now())
 	c.Principal, c.Session = from.Principal, from.Session
 	c.Target = call.Target{Server: server, Method: method, Name: name}
@@ -454,7 +452,7 @@ func (r *rig) clearFor(server string, from upstream.Caller, method, name, params
 	}
 	cl, err := c.Clear(raw, gens)
 	if err != nil {
-		r.t.Fatal(err)
+		panic(err)
 	}
 	return cl
 }

@@ -67,14 +67,31 @@ type flight struct {
 	in    inbox
 	id    atomic.Pointer[mcp.ID] // at the server, once chosen
 
-	// pump is set by calls that pass messages on while they wait.
-	pumpOnce sync.Once
-	pump     func()
+	// ctx and client are set on calls whose messages a relay passes on; it is
+	// started by the first message.
+	ctx    context.Context
+	client upstream.Client
+	start  sync.Once
+	relay  *relay
 }
 
-// depart registers a call on the connection.
-func (c *conn) depart(r request) *flight {
+// depart registers a call on the connection. What the server sends for it is
+// passed on to its client by a relay.
+func (c *conn) depart(ctx context.Context, r request) *flight {
+	f := &flight{c: c, from: r.from, method: r.method, ctx: ctx, client: r.client}
+	c.register(f, r)
+	return f
+}
+
+// departWaiting registers a call whose messages are taken by the one who
+// waits for it.
+func (c *conn) departWaiting(r request) *flight {
 	f := &flight{c: c, from: r.from, method: r.method, in: inbox{wake: make(chan struct{}, 1)}}
+	c.register(f, r)
+	return f
+}
+
+func (c *conn) register(f *flight, r request) {
 	if r.method == mcp.MethodTasksResult {
 		f.task = paramTask(r.params)
 	}
@@ -84,7 +101,7 @@ func (c *conn) depart(r request) *flight {
 		f.token = `"` + hex.EncodeToString(b[:]) + `"`
 	}
 	if c.permanent() {
-		return f // every message comes on the stream of its request
+		return // every message comes on the stream of its request
 	}
 	c.mu.Lock()
 	c.began++
@@ -94,7 +111,6 @@ func (c *conn) depart(r request) *flight {
 		c.tokens[f.token] = f
 	}
 	c.mu.Unlock()
-	return f
 }
 
 // arrive takes the call off the connection.
@@ -116,14 +132,14 @@ func (f *flight) ownsProgress(m mcp.Message) bool {
 
 // put queues a message for the client.
 func (f *flight) put(m mcp.Message) bool {
+	if f.client != nil {
+		f.start.Do(f.startRelay)
+	}
 	if !f.in.put(m) {
 		if m.Kind == mcp.Notification {
 			f.c.flood("notifications")
 		}
 		return false
-	}
-	if f.pump != nil {
-		f.pumpOnce.Do(f.pump)
 	}
 	return true
 }
@@ -134,14 +150,9 @@ func (f *flight) setID(id mcp.ID) { f.id.Store(&id) }
 // server is told.
 func (f *flight) exchange(ctx context.Context, out upstream.Outgoing) (mcp.Message, error) {
 	out.RequestID = f.setID
-	if f.c.permanent() {
-		return f.c.t.Exchange(ctx, out, f.bound)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(f.c.ctx, cancel)()
 	msg, err := f.c.t.Exchange(ctx, out, f.bound)
-	if err != nil {
+	f.c.doubt(msg, err)
+	if err != nil && !f.c.permanent() {
 		f.c.failed(err)
 		if !f.c.alive() {
 			return msg, lostInFlight(context.Cause(f.c.ctx))

@@ -98,11 +98,9 @@ func (c *conn) callLegacy(ctx context.Context, r request) (upstream.Answer, erro
 
 // direct sends one request to a legacy server and returns its answer as it is.
 func (c *conn) direct(ctx context.Context, r request) (upstream.Answer, error) {
-	f := c.depart(r)
-	relay := f.relayTo(ctx, r.client)
+	f := c.depart(ctx, r)
 	msg, err := f.exchange(ctx, upstream.Outgoing{Method: r.method, Params: legacyParams(r.params, r.from, f.token), Version: c.version})
-	f.arrive()
-	relay.close()
+	f.settle()
 	if err != nil {
 		return upstream.Answer{}, err
 	}

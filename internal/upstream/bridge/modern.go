@@ -170,14 +170,12 @@ func (c *conn) oneRound(ctx context.Context, r request, resume *upstream.Resume,
 	if err != nil {
 		return upstream.Answer{}, err
 	}
-	f := c.depart(r)
-	relay := f.relayTo(ctx, r.client)
+	f := c.depart(ctx, r)
 	m.token = f.token
 	out := upstream.Outgoing{Method: r.method, Version: c.version, Headers: r.from.Headers}
 	out.Params, out.Name = modernParams(params, r.from, c.version, m), name
 	msg, err := f.exchange(ctx, out)
-	f.arrive()
-	relay.close()
+	f.settle()
 	if err != nil {
 		return upstream.Answer{}, c.modernFailure(err)
 	}
@@ -185,6 +183,9 @@ func (c *conn) oneRound(ctx context.Context, r request, resume *upstream.Resume,
 		a, err := answerOf(msg)
 		if err == nil && a.Error.Code == mcp.CodeUnsupportedVersion {
 			return upstream.Answer{}, errForgotten
+		}
+		if err == nil && c.permanent() {
+			c.s.era.doubt(a.Error.Code)
 		}
 		return a, err
 	}

@@ -34,10 +34,11 @@ func (sl *slot) opened() *conn {
 // state has the principal and client in its key, and the downstream session
 // or what was declared at the handshake.
 func (s *Server) key(e mcp.Era, from upstream.Caller) string {
+	if e == mcp.Modern && (s.cfg.Kind == HTTP || s.cfg.Shared) {
+		return "modern"
+	}
 	owner := from.Principal.ClientKey()
 	switch {
-	case e == mcp.Modern && (s.cfg.Kind == HTTP || s.cfg.Shared):
-		return "modern"
 	case e == mcp.Modern:
 		return "modern|" + owner
 	case s.cfg.Shared:
@@ -224,7 +225,10 @@ func (s *Server) acquire(ctx context.Context, key string, e mcp.Era, from upstre
 			return nil, sl.err
 		}
 		if sl.c.use() {
-			return sl.c, nil
+			if sl.c.sure(ctx) {
+				return sl.c, nil
+			}
+			sl.c.release()
 		}
 		s.drop(sl.c)
 	}
@@ -271,9 +275,10 @@ func (s *Server) open(ctx context.Context, sl *slot, key string, e mcp.Era, from
 	close(sl.ready)
 }
 
-// connect opens a connection in an era that is known.
+// connect opens a connection in an era that is known. Each process is asked
+// who it is; a modern endpoint was asked once and holds nothing to be opened.
 func (s *Server) connect(ctx context.Context, e mcp.Era, from upstream.Caller) (*conn, error) {
-	if e == mcp.Legacy || !s.era.knowsModern() {
+	if e == mcp.Legacy || s.cfg.Kind == Stdio || !s.era.knowsModern() {
 		return s.attempt(ctx, e, from, nil)
 	}
 	c, err := s.dial(ctx, e)

@@ -153,6 +153,50 @@ func TestLostConnectionIsReopenedAndNothingSentTwice(t *testing.T) {
 	}
 }
 
+func TestSessionGoneInOtherWords(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		restarted := false
+		p := &peer{kind: HTTP, legacy: true}
+		p.handle = func(x *exchange) (string, *mcp.Error) {
+			if restarted && x.n == 0 {
+				return "", &mcp.Error{Code: -32000, Message: "Bad Request: No valid session ID provided"}
+			}
+			return `{}`, nil
+		}
+		r := newRig(t, p, nil)
+		from := legacyCaller("a", "s", `{}`)
+		r.must(from, &client{}, mcp.MethodToolsList, `{}`)
+		restarted = true
+		if a := r.must(from, &client{}, mcp.MethodToolsList, `{}`); a.Error == nil {
+			t.Errorf("%+v", a)
+		}
+		if a := r.must(from, &client{}, mcp.MethodToolsList, `{}`); a.Error != nil || p.dials() != 2 {
+			t.Errorf("%+v after %d dials", a, p.dials())
+		}
+		synctest.Wait()
+	})
+}
+
+func TestDoubtIsCheckedOnce(t *testing.T) {
+	t.Parallel()
+	p := &peer{kind: HTTP, legacy: true, handle: func(x *exchange) (string, *mcp.Error) {
+		if x.m.Method == mcp.MethodToolsCall {
+			return "", &mcp.Error{Code: mcp.CodeInvalidRequest, Message: "no"}
+		}
+		return `{}`, nil
+	}}
+	r := newRig(t, p, nil)
+	from := legacyCaller("a", "s", `{}`)
+	r.must(from, &client{}, mcp.MethodToolsCall, callX)
+	for range 3 {
+		r.must(from, &client{}, mcp.MethodToolsList, `{}`)
+	}
+	if n := len(p.seen("0> ping")); n != 1 || p.dials() != 1 {
+		t.Errorf("%d pings, %d dials", n, p.dials())
+	}
+}
+
 func TestSessionGoneByStatus(t *testing.T) {
 	t.Parallel()
 	gone := false

@@ -10,10 +10,8 @@ import (
 
 // relay passes what the server sends during a call on to the client that
 // waits for it: notifications in order, requests to a legacy client at once.
-// It costs nothing until the first message comes.
 type relay struct {
 	f      *flight
-	client upstream.Client
 	ctx    context.Context
 	cancel context.CancelFunc
 	stop   chan struct{}
@@ -21,18 +19,28 @@ type relay struct {
 	asking sync.WaitGroup
 }
 
-func (f *flight) relayTo(ctx context.Context, client upstream.Client) *relay {
-	r := &relay{f: f, client: client, stop: make(chan struct{}), done: make(chan struct{})}
-	r.ctx, r.cancel = context.WithCancel(ctx)
-	f.pump = func() { go r.run() }
-	return r
+func (f *flight) startRelay() {
+	f.in.wake = make(chan struct{}, 1)
+	r := &relay{f: f, stop: make(chan struct{}), done: make(chan struct{})}
+	r.ctx, r.cancel = context.WithCancel(f.ctx)
+	f.relay = r
+	go r.run()
+}
+
+// settle takes the call off the connection and waits until what came for it
+// was passed on.
+func (f *flight) settle() {
+	f.arrive()
+	f.start.Do(func() {})
+	if f.relay != nil {
+		f.relay.close()
+	}
 }
 
 // close passes on what is still queued and waits for it, unless the client is
 // gone.
 func (r *relay) close() {
 	close(r.stop)
-	r.f.pumpOnce.Do(func() { close(r.done) })
 	select {
 	case <-r.done:
 	case <-r.ctx.Done():
@@ -63,7 +71,7 @@ func (r *relay) pass() {
 			continue
 		}
 		if method, params, ok := r.f.notification(m); ok && r.ctx.Err() == nil {
-			if err := r.client.Notify(method, params); err != nil {
+			if err := r.f.client.Notify(method, params); err != nil {
 				r.f.c.s.cfg.Logger.Debug("a notification was not passed on", "server", r.f.c.s.cfg.Name, "method", known(method), "error", err.Error())
 			}
 		}
@@ -86,7 +94,7 @@ func (r *relay) ask(m mcp.Message) {
 	}
 	r.asking.Go(func() {
 		defer cancel()
-		result, refused, err := r.client.Ask(actx, m.Method, m.Params)
+		result, refused, err := r.f.client.Ask(actx, m.Method, m.Params)
 		out := context.WithoutCancel(r.ctx)
 		switch {
 		case err == nil && refused == nil:
@@ -96,7 +104,8 @@ func (r *relay) ask(m mcp.Message) {
 		case actx.Err() != nil && r.ctx.Err() == nil:
 			c.answered(m.ID) // the server withdrew it
 		default:
-			c.answer(out, m.ID, nil, errNoAnswer)
+			c.answered(m.ID)
+			c.later(upstream.Outgoing{Answer: m.ID, Error: errNoAnswer})
 		}
 	})
 }

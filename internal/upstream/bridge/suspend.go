@@ -147,7 +147,7 @@ func refuse(code int, message string) upstream.Answer {
 // for its client.
 func (c *conn) suspendable(ctx context.Context, r request) (upstream.Answer, error) {
 	f := &suspended{
-		flight: c.depart(r), target: r.target, asTask: r.asTask, done: make(chan struct{}),
+		flight: c.departWaiting(r), target: r.target, asTask: r.asTask, done: make(chan struct{}),
 		owner: r.from.Principal.ClientKey(), who: r.from.Principal.Key(), values: context.WithoutCancel(ctx),
 	}
 	f.questions.f = f.flight

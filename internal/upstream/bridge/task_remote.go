@@ -40,11 +40,9 @@ func (t *remoteTask) lock(ctx context.Context) (unlock func(), err error) {
 // ask sends one request about the task.
 func (t *remoteTask) ask(ctx context.Context, r request, method string) (mcp.Message, error) {
 	r.method, r.params = method, taskParams(t.id)
-	f := t.c.depart(r)
-	relay := f.relayTo(ctx, r.client)
+	f := t.c.depart(ctx, r)
 	msg, err := f.exchange(ctx, upstream.Outgoing{Method: method, Params: r.params, Version: t.c.version})
-	f.arrive()
-	relay.close()
+	f.settle()
 	return msg, err
 }
 
