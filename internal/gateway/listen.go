@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,7 +41,7 @@ func (g *Gateway) listen(ctx context.Context, c *call.Call, in *inbound, out out
 	if ref != nil {
 		return ref
 	}
-	sub := &subscription{g: g, c: c, in: in, out: out, want: len(parts), honoured: strictjson.Object{}}
+	sub := &subscription{g: g, c: c, in: in, out: out, want: len(parts), asked: filter, honoured: strictjson.Object{}}
 	ctx, cancel := g.streamContext(ctx, c, out)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -219,6 +220,9 @@ type subscription struct {
 	out  outbox
 	want int
 
+	// asked is the client's filter.
+	asked strictjson.Object
+
 	mu       sync.Mutex
 	honoured strictjson.Object
 	acked    bool
@@ -322,22 +326,33 @@ func (s *subscription) join(server string, raw []byte) {
 		return
 	}
 	for _, m := range o {
+		// Only what the client asked for, so that no server says anything
+		// else here.
+		asked, ok := s.asked.Get(m.Name)
+		if !ok {
+			continue
+		}
 		switch m.Name {
 		case "resourceSubscriptions", "taskIds":
 			elems, err := texts(m.Raw)
 			if err != nil {
 				continue
 			}
+			wanted, _ := texts(asked)
 			var list [][]byte
 			if old, ok := s.honoured.Get(m.Name); ok {
 				list, _ = strictjson.SplitArray(old)
 			}
 			for _, e := range elems {
-				list = append(list, strictjson.AppendString(nil, s.outside(m.Name, server, e)))
+				if name := s.outside(m.Name, server, e); slices.Contains(wanted, name) {
+					list = append(list, strictjson.AppendString(nil, name))
+				}
 			}
 			s.honoured = s.honoured.With(m.Name, appendArray(nil, list))
 		default:
-			s.honoured = s.honoured.With(m.Name, m.Raw)
+			if string(m.Raw) == string(asked) {
+				s.honoured = s.honoured.With(m.Name, asked)
+			}
 		}
 	}
 }

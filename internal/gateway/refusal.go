@@ -129,7 +129,8 @@ func (g *Gateway) refuse(c *call.Call, in *inbound, out outbox, r *refusal) {
 	id := append(append([]byte{'"'}, c.ID...), '"')
 	e.Data = append(strictjson.Object{{Name: "id", Raw: id}}, r.data...).Append(nil)
 	status := r.status
-	if in.era == mcp.Legacy && r.code == mcp.CodeMethodNotFound && kind == mcp.Request {
+	if in.era == mcp.Legacy && r.code == mcp.CodeMethodNotFound {
+		// 404 would tell a legacy client that its session ended.
 		status = http.StatusOK
 	}
 	if in.era == mcp.Modern && r.decision.Stage == call.Decode && status == http.StatusOK {

@@ -218,8 +218,13 @@ func (g *Gateway) inputRequired(c *call.Call, in *inbound, rest strictjson.Objec
 			return nil, errors.Join(upstream.ErrViolation, errors.New("the server asked for what the client did not declare"))
 		}
 		if in.server == "" {
-			reqs[i].Raw = o.With("params", g.attribute(c.Target.Server, method, params)).Append(nil)
+			params = g.attribute(c.Target.Server, method, params)
+		} else if params == nil {
+			params = mcp.EmptyObject() // legacy roots/list has none; modern clients read one
+		} else {
+			continue
 		}
+		reqs[i].Raw = o.With("params", params).Append(nil)
 	}
 	sealed, err := g.sealState(c, in, reqs, a.State)
 	if err != nil {
