@@ -98,6 +98,16 @@ func (c *client) step(s step) error {
 			}
 		}
 		return c.board.seen(c.ctx, what, n)
+	case "silent":
+		e := c.open[s.rest]
+		if e == nil {
+			return errors.New("no such exchange is open")
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.status != 0 {
+			return errors.New("something was answered already")
+		}
 	case "opened":
 		e := c.open[s.rest]
 		if e == nil {

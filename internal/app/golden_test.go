@@ -9,9 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
@@ -216,7 +218,7 @@ func openGateway(t *testing.T, ctx context.Context, conf string) *gatewayUnderTe
 		t.Fatalf("%v\n%s", err, conf)
 	}
 	none := func(string) string { return "" }
-	a, err := app.Open(ctx, cfg, app.Options{Version: "test", Getenv: none, LookupEnv: func(string) (string, bool) { return "", false }})
+	a, err := app.Open(ctx, cfg, app.Options{Version: "test", Getenv: none, LookupEnv: func(name string) (string, bool) { return "the value of " + name, name == "KEY" }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,9 +304,16 @@ func record(t *testing.T, g *gatewayUnderTest, v *views) string {
 				if s == "" {
 					s = "-"
 				}
+				if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+					s = strconv.Quote(s)
+				}
 				out.WriteString(" " + s)
 			}
-			if who := e.Principal + "/" + e.Client; who != "operator@munjigi:local/golden" {
+			switch who := e.Principal + "/" + e.Client; who {
+			case "operator@munjigi:local/golden":
+			case "/":
+				out.WriteString(" by nobody")
+			default:
 				out.WriteString(" by " + who)
 			}
 			out.WriteByte('\n')

@@ -49,6 +49,7 @@ type fake struct {
 type entry struct {
 	class int
 	text  string
+	ends  []string // how a request went on, in no order
 }
 
 type message struct {
@@ -90,7 +91,7 @@ func (f *fake) close() {
 func (f *fake) saw(class int, format string, args ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.entries = append(f.entries, entry{class, fmt.Sprintf(format, args...)})
+	f.entries = append(f.entries, entry{class: class, text: fmt.Sprintf(format, args...)})
 }
 
 // ended notes with a request how it went on. Nothing orders that among what
@@ -99,10 +100,10 @@ func (f *fake) ended(number, how string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if i, ok := f.placeOf[number]; ok {
-		f.entries[i].text += "\n  " + how
+		f.entries[i].ends = append(f.entries[i].ends, how)
 		return
 	}
-	f.entries = append(f.entries, entry{1, number + " " + how})
+	f.entries = append(f.entries, entry{class: 1, text: number + " " + how})
 }
 
 // view is what the server saw, in the order described at entry.
@@ -120,6 +121,9 @@ func (f *fake) view() string {
 	for _, e := range es {
 		b.WriteString(e.text)
 		b.WriteByte('\n')
+		for _, end := range slices.Sorted(slices.Values(e.ends)) {
+			b.WriteString("  " + end + "\n")
+		}
 	}
 	return b.String()
 }
@@ -150,6 +154,7 @@ type line interface {
 	message(b []byte) error
 	raw(b []byte) error
 	together(messages []string) error
+	part(typ string, b []byte) error
 	status(code int, header http.Header, body []byte) error
 	drop()
 }
@@ -170,14 +175,13 @@ func (f *fake) take(session, how, headers string, body []byte) (m message, numbe
 	case m.Method == "" && m.Error != nil:
 		f.saw(1, "%s answer %s%s\n  error %s", how, m.ID, headers, m.Error)
 		f.answered(session, m.ID)
+	case m.Method == "notifications/cancelled":
+		f.cancelled(session, headers, m)
 	case m.ID == nil:
-		f.saw(1, "%s %s%s%s", how, m.Method, headers, f.params(session, m))
-		if m.Method == "notifications/cancelled" {
-			f.cancelled(session, m.Params)
-		}
+		f.saw(1, "%s %s%s%s", how, m.Method, headers, f.params(m))
 	default:
 		number = f.number(session, m.ID)
-		f.saw(1, "%s %s %s%s%s", how, number, m.Method, headers, f.params(session, m))
+		f.saw(1, "%s %s %s%s%s", how, number, m.Method, headers, f.params(m))
 		ok = true
 		f.mu.Lock()
 		f.placeOf[number] = len(f.entries) - 1
@@ -191,34 +195,29 @@ func (f *fake) take(session, how, headers string, body []byte) (m message, numbe
 	return m, number, ok
 }
 
-func (f *fake) params(session string, m message) string {
+func (f *fake) params(m message) string {
 	if m.Params == nil {
 		return ""
 	}
-	text := string(m.Params)
-	var p struct {
-		RequestID json.RawMessage `json:"requestId"`
-	}
-	if m.Method == "notifications/cancelled" && json.Unmarshal(m.Params, &p) == nil {
-		f.mu.Lock()
-		if n := f.numbers[session+" "+string(p.RequestID)]; n != "" {
-			text = strings.Replace(text, `"requestId":`+string(p.RequestID), `"requestId":`+n, 1)
-		}
-		f.mu.Unlock()
-	}
-	return "\n  " + text
+	return "\n  " + string(m.Params)
 }
 
-func (f *fake) cancelled(session string, params json.RawMessage) {
+// cancelled notes notifications/cancelled with the request that it names:
+// nothing orders it among what else the gateway sends.
+func (f *fake) cancelled(session, headers string, m message) {
 	var p struct {
 		RequestID json.RawMessage `json:"requestId"`
+		Reason    string          `json:"reason"`
 	}
-	if json.Unmarshal(params, &p) != nil {
-		return
-	}
+	_ = json.Unmarshal(m.Params, &p)
+	key := session + " " + string(p.RequestID)
 	f.mu.Lock()
-	cancel := f.live[session+" "+string(p.RequestID)]
+	number, cancel := f.numbers[key], f.live[key]
 	f.mu.Unlock()
+	if number == "" {
+		number = string(p.RequestID)
+	}
+	f.ended(number, m.Method+headers+": "+p.Reason)
 	if cancel != nil {
 		cancel()
 	}
@@ -241,7 +240,7 @@ func (f *fake) answered(session string, id json.RawMessage) {
 	defer f.mu.Unlock()
 	select {
 	case <-c:
-		f.entries = append(f.entries, entry{1, "  ... which was answered before"})
+		f.entries = append(f.entries, entry{class: 1, text: "  ... which was answered before"})
 	default:
 		close(c)
 	}
@@ -394,6 +393,13 @@ func (f *fake) play(ctx context.Context, session, number string, m message, s st
 			return err
 		}
 		return out.raw([]byte(text))
+	case "part":
+		typ := s.word()
+		text, err := s.text()
+		if err != nil {
+			return err
+		}
+		return out.part(typ, []byte(text))
 	case "http":
 		code, err := strconv.Atoi(s.word())
 		if err != nil {
@@ -405,8 +411,12 @@ func (f *fake) play(ctx context.Context, session, number string, m message, s st
 			return err
 		}
 		h := http.Header{}
-		if typ != "-" {
-			h.Set("Content-Type", typ)
+		for _, field := range strings.Split(typ, ";") {
+			if name, v, ok := strings.Cut(field, "="); ok {
+				h.Set(name, v)
+			} else if field != "-" {
+				h.Set("Content-Type", field)
+			}
 		}
 		return out.status(code, h, []byte(text))
 	case "signal":
@@ -489,6 +499,13 @@ func (l *httpLine) status(code int, h http.Header, body []byte) error {
 	l.w.WriteHeader(code)
 	_, err := l.w.Write(body)
 	return err
+}
+
+// part writes a piece of a body of any type.
+func (l *httpLine) part(typ string, b []byte) error {
+	l.sse = true
+	l.w.Header().Set("Content-Type", typ)
+	return l.raw(b)
 }
 
 // together writes several messages in one piece.
@@ -628,6 +645,8 @@ func (l pipeLine) raw(b []byte) error {
 func (l pipeLine) together(messages []string) error {
 	return l.raw([]byte(strings.Join(messages, "\n") + "\n"))
 }
+
+func (l pipeLine) part(_ string, b []byte) error { return l.raw(b) }
 
 func (l pipeLine) status(_ int, _ http.Header, body []byte) error { return l.message(body) }
 
