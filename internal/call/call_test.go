@@ -187,6 +187,37 @@ func TestKeysAreInjective(t *testing.T) {
 	}
 }
 
+func TestRightsHaveTheirOwnCacheKey(t *testing.T) {
+	t.Parallel()
+	base := call.Identity{Issuer: "i", Subject: "s", Client: "c", Kind: call.Person}
+	seen := map[string]int{}
+	for i, change := range []func(*call.Identity){
+		func(*call.Identity) {},
+		func(d *call.Identity) { d.Scopes = []string{"a"} },
+		func(d *call.Identity) { d.Scopes = []string{"a", "b"} },
+		func(d *call.Identity) { d.Scopes = []string{"a|1:b"} },
+		func(d *call.Identity) { d.Scopes, d.Roles = []string{"a"}, []string{"b"} },
+		func(d *call.Identity) { d.Roles = []string{"a"} },
+		func(d *call.Identity) { d.Groups = []string{"a"} },
+		func(d *call.Identity) { d.Actors = []string{"a"} },
+		func(d *call.Identity) { d.AMR = []string{"a"} },
+		func(d *call.Identity) { d.Tenant = "a" },
+		func(d *call.Identity) { d.ACR = "a" },
+		func(d *call.Identity) { d.GroupsUnknown = true },
+	} {
+		id := base
+		change(&id)
+		p := call.NewPrincipal(id)
+		if other, ok := seen[p.CacheKey()]; ok {
+			t.Errorf("%d and %d share %q", i, other, p.CacheKey())
+		}
+		seen[p.CacheKey()] = i
+		if p.Key() != call.NewPrincipal(base).Key() || p.ClientKey() != call.NewPrincipal(base).ClientKey() {
+			t.Errorf("%d is another principal", i)
+		}
+	}
+}
+
 func FuzzPrincipalKey(f *testing.F) {
 	f.Add("a", "b", "c", "d")
 	f.Add("1:a|b", "c", "1:a", "b|c")

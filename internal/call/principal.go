@@ -11,7 +11,10 @@
 // It decides nothing itself and knows no transport.
 package call
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Kind says what sort of caller a principal is.
 type Kind uint8
@@ -52,7 +55,39 @@ type Identity struct {
 	Proof string
 	// Expires is the Unix time at which the proof ends; 0 means it does not.
 	Expires int64
+	// Issued is the Unix time at which the proof was made; 0 if nobody said.
+	Issued int64
+	// Session is the provider's session (sid) that a logout may name.
+	Session string
+	// Claims is the JSON object that the issuer signed or answered, valid and
+	// without duplicate names; nil where there is none. It is shared: read it.
+	Claims []byte
+	// Tenant, Groups and Roles are what the issuer says of the caller.
+	Tenant        string
+	Groups, Roles []string
+	// GroupsUnknown says that the caller is in groups that the proof does not
+	// list, so that an empty Groups proves nothing.
+	GroupsUnknown bool
+	// ACR, AMR and AuthTime (Unix) say how and when a person signed in (RFC
+	// 9470, OpenID Connect Core 2).
+	ACR      string
+	AMR      []string
+	AuthTime int64
+	// Confirmation is the key without which the proof is worth nothing.
+	Confirmation Confirmation
 }
+
+// Confirmation names the key that a proof is bound to (RFC 7800). The zero
+// value is a bearer proof.
+type Confirmation struct {
+	// JKT is the SHA-256 thumbprint of a DPoP key (RFC 9449 6.1).
+	JKT string
+	// X5TS256 is the SHA-256 thumbprint of a client certificate (RFC 8705 3.1).
+	X5TS256 string
+}
+
+// Bound reports that there is such a key.
+func (c Confirmation) Bound() bool { return c != Confirmation{} }
 
 // Principal is an authenticated caller. Only authenticators make one; the zero
 // value is refused everywhere.
@@ -72,9 +107,16 @@ func NewPrincipal(id Identity) Principal {
 	key := strconv.Itoa(len(id.Issuer)) + ":" + id.Issuer + "|" + id.Subject
 	p := Principal{id: id, key: key, clientKey: strconv.Itoa(len(key)) + ":" + key + "|" + id.Client}
 	p.cacheKey = strconv.Itoa(len(p.clientKey)) + ":" + p.clientKey
-	for _, s := range id.Scopes {
-		p.cacheKey += "|" + strconv.Itoa(len(s)) + ":" + s
+	rights := [...][]string{id.Scopes, id.Actors, id.Roles, id.Groups, id.AMR, {id.Tenant, id.ACR, strconv.FormatBool(id.GroupsUnknown)}}
+	var b strings.Builder
+	b.WriteString(p.cacheKey)
+	for _, list := range rights {
+		b.WriteString("|" + strconv.Itoa(len(list)))
+		for _, s := range list {
+			b.WriteString("|" + strconv.Itoa(len(s)) + ":" + s)
+		}
 	}
+	p.cacheKey = b.String()
 	return p
 }
 
@@ -87,8 +129,10 @@ func (p Principal) Key() string { return p.key }
 // ClientKey adds the client to Key, injectively.
 func (p Principal) ClientKey() string { return p.clientKey }
 
-// CacheKey adds the scopes to ClientKey, injectively: what was fetched for one
-// set of rights is never shown under another.
+// CacheKey adds to ClientKey, injectively, what rights rest on: scopes, actors,
+// roles, groups, tenant and the strength of the sign-in. What was fetched for
+// one set of rights is never shown under another. Other claims are not in it:
+// a decision that rests on one of them must not be remembered under this key.
 func (p Principal) CacheKey() string { return p.cacheKey }
 
 // Identity returns a copy of what was proved.
