@@ -29,7 +29,7 @@ func (a *App) Listen(ctx context.Context) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w: is another gateway running? Set listen: to another port", err)
 	}
-	l = &bounded{Listener: l, slots: make(chan struct{}, cfg.Limits.Connections)}
+	l = newDoor(l, cfg.Limits.Connections)
 	if !cfg.TLS.Enabled() {
 		return l, nil
 	}
@@ -46,6 +46,7 @@ func (a *App) Serve(ctx context.Context, l net.Listener) error {
 	cfg := a.Config()
 	srv := &http.Server{
 		Handler:           a,
+		ConnState:         moved,
 		ReadHeaderTimeout: cfg.Limits.HeaderTimeout,
 		IdleTimeout:       cfg.Limits.IdleTimeout,
 		MaxHeaderBytes:    int(cfg.Limits.Headers),
@@ -65,7 +66,11 @@ func (a *App) Serve(ctx context.Context, l net.Listener) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Limits.DrainTimeout)
 	defer cancel()
 	err := a.current.Load().Drain(drain)
-	return errors.Join(err, srv.Shutdown(drain))
+	if srv.Shutdown(drain) != nil {
+		// What is left sends a request that never ends, or does not read.
+		err = errors.Join(err, srv.Close())
+	}
+	return err
 }
 
 // ServeHTTP hands each request to the gateway that is current when it comes.
@@ -130,36 +135,6 @@ func (c *certificates) load(cert, key string) error {
 }
 
 func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.now.Load(), nil }
-
-// bounded is a listener that holds at most so many connections; further ones
-// wait in the system's queue.
-type bounded struct {
-	net.Listener
-	slots chan struct{}
-}
-
-func (b *bounded) Accept() (net.Conn, error) {
-	b.slots <- struct{}{}
-	c, err := b.Listener.Accept()
-	if err != nil {
-		<-b.slots
-		return nil, err
-	}
-	return &counted{Conn: c, free: func() { <-b.slots }}, nil
-}
-
-type counted struct {
-	net.Conn
-	closed atomic.Bool
-	free   func()
-}
-
-func (c *counted) Close() error {
-	if c.closed.CompareAndSwap(false, true) {
-		defer c.free()
-	}
-	return c.Conn.Close()
-}
 
 // Protected says in plain sentences what this gateway protects as it runs.
 func Protected(cfg *config.Config) []string {
