@@ -166,7 +166,7 @@ func TestUnsupportedVersionAsksAnew(t *testing.T) {
 	t.Parallel()
 	p := &peer{modern: true, legacy: true}
 	p.handle = func(x *exchange) (string, *mcp.Error) {
-		if x.era == mcp.Modern {
+		if x.asked == mcp.Modern {
 			return "", &mcp.Error{Code: mcp.CodeUnsupportedVersion, Message: "no", Data: []byte(`{"supported":["2025-11-25"]}`)}
 		}
 		return `{}`, nil

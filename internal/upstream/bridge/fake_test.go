@@ -92,7 +92,7 @@ type pipe struct {
 	mu      sync.Mutex
 	era     mcp.Era
 	last    int64
-	asked   int64
+	posed   int64
 	answers map[string]chan upstream.Outgoing
 	closed  chan struct{}
 	once    sync.Once
@@ -106,6 +106,7 @@ type exchange struct {
 	m      upstream.Outgoing
 	id     mcp.ID
 	params map[string]any
+	asked  mcp.Era // of the request
 	h      upstream.Handler
 
 	emit sync.Mutex
@@ -185,6 +186,7 @@ func (x *exchange) serve() (string, *mcp.Error, error) {
 	if isModern {
 		asked = mcp.Modern
 	}
+	x.asked = asked
 	x.mu.Lock()
 	if x.era == 0 {
 		x.era = asked
@@ -250,8 +252,8 @@ func (x *exchange) ask(method, params string) upstream.Outgoing {
 func (pp *pipe) question() (mcp.ID, chan upstream.Outgoing) {
 	pp.mu.Lock()
 	defer pp.mu.Unlock()
-	pp.asked++
-	id := mcp.StringID(fmt.Sprintf("q%d", pp.asked))
+	pp.posed++
+	id := mcp.StringID(fmt.Sprintf("q%d", pp.posed))
 	ch := make(chan upstream.Outgoing, 4)
 	pp.answers[id.Raw()] = ch
 	return id, ch
