@@ -33,11 +33,11 @@ type workshop struct {
 // build makes the gateway's binary from this module's source, in the way that
 // it is released: static.
 func build(ctx context.Context, folder string) (string, error) {
-	binary := filepath.Join(folder, "munjigi")
+	binary := filepath.Join(folder, "bin", "munjigi")
 	if runtime.GOOS == "windows" {
 		binary += ".exe"
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, "github.com/munjigi/munjigi/cmd/munjigi")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/munjigi/munjigi/cmd/munjigi")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the gateway: %w\n%s\nrun inside the repository, or name a binary with -munjigi", err, out)
@@ -70,7 +70,7 @@ type gateway struct {
 
 // environment is all that the gateway and its like see of ours.
 func (w *workshop) environment() []string {
-	env := []string{"XDG_STATE_HOME=" + w.folder, "TMPDIR=" + w.folder}
+	env := []string{"XDG_STATE_HOME=" + filepath.Join(w.folder, "state"), "TMPDIR=" + w.folder}
 	for _, name := range []string{"PATH", "HOME", "SYSTEMROOT", "LOCALAPPDATA", "USERPROFILE"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)

@@ -25,7 +25,7 @@ func TestOfficialClient(t *testing.T) {
 		for _, transport := range []string{"http", "stdio"} {
 			t.Run(version+"/"+transport, func(t *testing.T) {
 				t.Parallel()
-				s := New(2500)
+				s := New(1001)
 				var how mcp.Transport
 				if transport == "http" {
 					srv := httptest.NewServer(s.Handler())
@@ -54,11 +54,11 @@ func TestOfficialClient(t *testing.T) {
 					}
 					names = append(names, tool.Name)
 				}
-				if len(names) != 2500 || names[0] != "echo" || names[2499] != "echo-2500" {
+				if len(names) != 1001 || names[0] != "echo" || names[1000] != "echo-1001" {
 					t.Errorf("%d tools, %q", len(names), names[:min(3, len(names))])
 				}
 				args := map[string]any{"nonce": "1", "text": "a \"quoted\" line\nand 한국어"}
-				for _, name := range []string{"echo", "echo-2500"} {
+				for _, name := range []string{"echo", "echo-1001"} {
 					res, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: name, Arguments: args})
 					if err != nil {
 						t.Fatal(err)
@@ -71,7 +71,7 @@ func TestOfficialClient(t *testing.T) {
 						t.Error(diff)
 					}
 				}
-				if _, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "echo-2501", Arguments: args}); err == nil {
+				if _, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "echo-1002", Arguments: args}); err == nil {
 					t.Error("a tool that does not exist was called")
 				}
 				if err := session.Close(); err != nil {
