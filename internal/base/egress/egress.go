@@ -3,17 +3,23 @@
 // Threat: an address that was checked as one thing and is another when the
 // connection is made: a name on loopback whose DNS answer points elsewhere, so
 // that a plain connection with credentials leaves the machine; a URL that
-// hides a password or another host from the person who reads it.
+// hides a password or another host from the person who reads it; a URL that a
+// stranger chose and that leads to the inside, by its address, by a name that
+// is resolved twice with two answers, or by a redirect.
 //
 // It guarantees that a URL it accepted is https, or http to loopback where the
 // rules allow that, without user information, fragment or unreadable host, and
 // that a dialer for loopback connects to nothing else, whatever the resolver
-// says: the address is checked after resolution, when the socket exists. It
-// does not judge whether a public host deserves trust.
+// says: the address is checked after resolution, when the socket exists. A
+// Client reaches public addresses only, apart from the hosts that the operator
+// opened, and reads a bounded answer in a bounded time. It does not judge
+// whether a public host deserves trust, and it cannot know that a public
+// address is routed inside.
 package egress
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/netip"
@@ -27,10 +33,28 @@ import (
 // ErrNotLoopback is returned by a loopback dialer for any other address.
 var ErrNotLoopback = errors.New("the name is configured as loopback but its address is not; use https or write 127.0.0.1")
 
-// Rules say which URLs are accepted. The zero Rules accept https only.
+// Rules say which URLs are accepted. The zero Rules accept https only, to
+// public addresses only.
 type Rules struct {
-	// PlainLoopback accepts http to a loopback host.
+	// PlainLoopback lets CheckURL accept http to a loopback host. A Client
+	// wants such a host in Allow too.
 	PlainLoopback bool
+
+	// What follows is for Client alone.
+
+	// Allow names the hosts, "host" or "host:port", that may have private
+	// addresses. Link-local and metadata addresses stay closed.
+	Allow []string
+	// Timeout bounds one exchange with its body; 0 is DefaultTimeout.
+	Timeout time.Duration
+	// MaxBytes bounds the body of an answer; 0 is DefaultMaxBytes.
+	MaxBytes int64
+	// MaxRedirects is how many redirects are followed, at most 5.
+	MaxRedirects int
+	// Roots are the certificate authorities; nil means the system's.
+	Roots *x509.CertPool
+	// Resolver resolves names; nil means the system's.
+	Resolver Resolver
 }
 
 // Loopback reports whether host (a name or an IP address, without port and
