@@ -75,10 +75,16 @@ type Config struct {
 	MaxSuspended int
 	SuspendFor   time.Duration
 	RoundGather  time.Duration
-	// Logger gets what an operator may want to know (none).
+	// Logger gets what an operator may want to know (none). It names the
+	// server itself.
 	Logger *slog.Logger
+	// WasModern says that the server was seen modern before this process began;
+	// Modern is told when it is for the first time. A server that was modern
+	// and says that it is not any more is held until Approve.
+	WasModern bool
+	Modern    func()
 	// Violation is told when the server breaks the protocol: a kebab-case kind
-	// and words of our own. It must not block.
+	// and words of our own. It must not block; without it the Logger is told.
 	Violation func(kind, detail string)
 }
 
@@ -155,12 +161,20 @@ func New(cfg Config, d upstream.Dialer) (*Server, error) {
 	cfg.defaults()
 	s := &Server{cfg: cfg, dialer: d, pool: map[string]*slot{}, probes: map[mcp.Era]*slot{}, seed: maphash.MakeSeed()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.era.setting = cfg.Era
+	s.era.setting, s.era.seenModern, s.era.keep = cfg.Era, cfg.WasModern, cfg.Modern
 	s.parked.init(s)
 	return s, nil
 }
 
 var errClosed = errors.New("the gateway let go of this server")
+
+// Approve lets a held server be spoken to as what it is now. It reports whether
+// the server was held.
+func (s *Server) Approve() bool {
+	held := s.era.isHeld()
+	s.era.approve()
+	return held
+}
 
 // Close ends every call, stream and connection and waits until their
 // goroutines are done or ctx ends.
@@ -218,10 +232,11 @@ func (s *Server) End(session string) {
 }
 
 func (s *Server) violation(kind, detail string) {
-	s.cfg.Logger.Warn("the server broke the protocol", "server", s.cfg.Name, "kind", kind, "detail", detail)
-	if s.cfg.Violation != nil {
-		s.cfg.Violation(kind, detail)
+	if s.cfg.Violation == nil {
+		s.cfg.Logger.Warn("the server broke the protocol", "kind", kind, "detail", detail)
+		return
 	}
+	s.cfg.Violation(kind, detail)
 }
 
 // spend uses a clearance up and checks that it is for this server and caller.

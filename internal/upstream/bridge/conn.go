@@ -289,7 +289,7 @@ func (c *conn) later(m upstream.Outgoing) {
 	c.s.spawn(func() {
 		defer func() { <-c.reply }()
 		if err := c.send(c.ctx, m); err != nil && c.alive() {
-			c.s.cfg.Logger.Debug("an answer did not reach the server", "server", c.s.cfg.Name, "error", err.Error())
+			c.s.cfg.Logger.Debug("an answer did not reach the server", "error", err.Error())
 		}
 	})
 }

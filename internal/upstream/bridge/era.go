@@ -33,6 +33,8 @@ type memory struct {
 	seenModern     bool
 	held           bool
 	doubted        time.Time
+	// keep is told the first time that the server is seen modern.
+	keep func()
 }
 
 // doubtEvery bounds how often a strange error makes the server be asked anew.
@@ -93,9 +95,21 @@ func (m *memory) forget(e mcp.Era) {
 
 func (m *memory) sawModern(v mcp.Version, f features) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	first := !m.seenModern
 	m.modern, m.seenModern, m.held = yes, true, false
 	m.version, m.caps = v, f
+	m.mu.Unlock()
+	if first && m.keep != nil {
+		m.keep()
+	}
+}
+
+// approve forgets that the server was ever modern: the operator knows why it
+// is not any more.
+func (m *memory) approve() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.modern, m.legacy, m.seenModern, m.held = unknown, unknown, false, false
 }
 
 func (m *memory) refused(e mcp.Era) {

@@ -177,7 +177,7 @@ func (c *conn) applyLevel(ctx context.Context, from upstream.Caller) {
 	params := strictjson.Object{{Name: "level", Raw: strictjson.AppendString(nil, level)}}.Append(nil)
 	msg, err := c.t.Exchange(ctx, upstream.Outgoing{Method: mcp.MethodSetLevel, Params: params, Version: c.version}, c.unbound)
 	if err != nil || msg.Kind != mcp.Result {
-		c.s.cfg.Logger.Debug("the server did not take a log level", "server", c.s.cfg.Name)
+		c.s.cfg.Logger.Debug("the server did not take a log level")
 		return
 	}
 	c.mu.Lock()

@@ -72,7 +72,7 @@ func (r *relay) pass() {
 		}
 		if method, params, ok := r.f.notification(m); ok && r.ctx.Err() == nil {
 			if err := r.f.client.Notify(method, params); err != nil {
-				r.f.c.s.cfg.Logger.Debug("a notification was not passed on", "server", r.f.c.s.cfg.Name, "method", known(method), "error", err.Error())
+				r.f.c.s.cfg.Logger.Debug("a notification was not passed on", "method", known(method), "error", err.Error())
 			}
 		}
 	}

@@ -153,7 +153,7 @@ func (c *conn) answered(id mcp.ID) {
 func (c *conn) answer(ctx context.Context, id mcp.ID, result []byte, refused *mcp.Error) {
 	c.answered(id)
 	if err := c.send(ctx, upstream.Outgoing{Answer: id, Result: result, Error: refused}); err != nil && c.alive() {
-		c.s.cfg.Logger.Debug("an answer did not reach the server", "server", c.s.cfg.Name, "error", err.Error())
+		c.s.cfg.Logger.Debug("an answer did not reach the server", "error", err.Error())
 	}
 }
 
