@@ -119,16 +119,23 @@ func cmdSessions(ctx context.Context, e *env, args []string) int {
 	return exitDone
 }
 
-// cmdServers lists the configured servers.
-func cmdServers(_ context.Context, e *env, args []string) int {
-	fs := flags(e, "servers", "munjigi servers list", "The configured servers and how each is reached.")
-	path := fs.String("c", "", "config file")
-	asJSON := fs.Bool("json", false, "print JSON")
+// cmdServers lists the configured servers and approves one that was held.
+func cmdServers(ctx context.Context, e *env, args []string) int {
+	fs := flags(e, "servers", "munjigi servers list | approve NAME", "The configured servers and how each is reached. A server that was modern and says that it is not any more is held until it is approved.")
+	k := asking{e, fs.String("c", "", "config file"), fs.String("data", "", "data folder"), fs.Bool("json", false, "print JSON")}
+	path, asJSON := k.path, k.asJSON
 	if code, done := parse(e, fs, args); done {
 		return code
 	}
+	if fs.NArg() == 2 && fs.Arg(0) == "approve" {
+		if err := k.call(ctx, app.OpApprove, app.NameArg{Name: fs.Arg(1)}, nil); err != nil {
+			return failed(e, err)
+		}
+		fmt.Fprintf(e.stdout, "%s is approved as it is now\n", fs.Arg(1))
+		return exitDone
+	}
 	if fs.NArg() != 1 || fs.Arg(0) != "list" {
-		return wrongUse(e, errors.New("say: munjigi servers list"))
+		return wrongUse(e, errors.New("say: munjigi servers list, or munjigi servers approve NAME"))
 	}
 	cfg, _, err := settings(e, *path)
 	if err != nil {

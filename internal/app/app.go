@@ -66,6 +66,7 @@ type App struct {
 	ring     keys.Ring
 	db       *sqlite.Store
 	nonces   store.KV
+	modern   moderns
 	record   *log.Log
 	auth     *local.Local
 	tokens   *tokens
@@ -133,6 +134,9 @@ func (a *App) foundations(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	if a.nonces, err = a.db.Bucket("once"); err != nil {
+		return err
+	}
+	if a.modern.kv, err = a.db.Bucket("modern-servers"); err != nil {
 		return err
 	}
 	_, key, err := ring.Subkey("client-token")

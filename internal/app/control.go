@@ -23,6 +23,7 @@ const (
 	OpTokensNew    = "tokens-new"
 	OpTokensRevoke = "tokens-revoke"
 	OpServers      = "servers"
+	OpApprove      = "servers-approve"
 	OpReload       = "reload"
 )
 
@@ -67,6 +68,7 @@ func (a *App) ServeControl(ctx context.Context) error {
 			return TokenAnswer{t, until.Format("2006-01-02")}, err
 		}),
 		OpTokensRevoke: named(func(ctx context.Context, name string) (any, error) { return nil, a.RevokeClient(ctx, name) }),
+		OpApprove:      named(func(ctx context.Context, name string) (any, error) { return nil, a.ApproveServer(ctx, name) }),
 		OpServers:      func(context.Context, json.RawMessage) (any, error) { return Servers(a.Config()), nil },
 		OpReload:       func(ctx context.Context, _ json.RawMessage) (any, error) { return nil, a.Reload(ctx) },
 	})

@@ -2,13 +2,21 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
+	"strings"
+	"time"
 
+	"github.com/munjigi/munjigi/internal/audit"
+	"github.com/munjigi/munjigi/internal/audit/log"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/mcp"
+	"github.com/munjigi/munjigi/internal/store"
 	"github.com/munjigi/munjigi/internal/upstream"
 	"github.com/munjigi/munjigi/internal/upstream/bridge"
 	"github.com/munjigi/munjigi/internal/upstream/stdio"
@@ -21,6 +29,7 @@ type running struct {
 	floor  string
 	limits config.Limits
 	server upstream.Server
+	bridge *bridge.Server // nil for the demo
 	stop   func(context.Context) error
 }
 
@@ -45,10 +54,21 @@ func (a *App) server(ctx context.Context, cfg *config.Config, s config.Server) (
 	if !s.Stdio() {
 		conns = cfg.Limits.Sessions // a session upstream costs no process here
 	}
+	reached := reachedBy(s)
+	was, err := a.modern.seen(ctx, reached)
+	if err != nil {
+		return nil, false, err
+	}
 	b, err := bridge.New(bridge.Config{
 		Name: s.Name, Era: eraOf(s.Era), Kind: kind, Floor: mcp.Version(cfg.ProtocolFloor), Shared: s.Shared,
 		IdleTimeout: s.IdleTimeout, MaxConns: conns, MaxSuspended: cfg.Limits.PerPrincipalSuspended,
 		SuspendFor: cfg.Limits.SuspendTimeout, Logger: a.o.Logger.With("server", s.Name),
+		WasModern: was,
+		Modern: func() {
+			if err := a.modern.remember(reached); err != nil {
+				a.o.Logger.Error("that the server is modern cannot be remembered", "server", s.Name, "err", err)
+			}
+		},
 		Violation: func(kind, detail string) {
 			a.o.Logger.Warn("the server broke the protocol", "server", s.Name, "kind", kind, "detail", detail)
 		},
@@ -56,7 +76,7 @@ func (a *App) server(ctx context.Context, cfg *config.Config, s config.Server) (
 	if err != nil {
 		return nil, false, err
 	}
-	return &running{cfg: s, floor: cfg.ProtocolFloor, limits: cfg.Limits, server: b, stop: b.Close}, true, nil
+	return &running{cfg: s, floor: cfg.ProtocolFloor, limits: cfg.Limits, server: b, bridge: b, stop: b.Close}, true, nil
 }
 
 func eraOf(e config.Era) bridge.EraSetting {
@@ -128,4 +148,62 @@ func (a *App) reveal(ctx context.Context, v config.Value) (string, error) {
 		return "", err
 	}
 	return v.Text + s.Reveal(), nil
+}
+
+// reachedBy names what a server is, for what is remembered of it: the same
+// name with another command or URL is another server.
+func reachedBy(s config.Server) string {
+	if !s.Stdio() {
+		return s.Name + "\x00" + s.URL.String()
+	}
+	parts := []string{s.Name}
+	for _, v := range s.Command {
+		parts = append(parts, v.String())
+	}
+	return strings.Join(parts, "\x00")
+}
+
+// moderns remembers across restarts which servers were seen modern, so that a
+// downgrade is noticed.
+type moderns struct{ kv store.KV }
+
+func modernKey(reached string) string {
+	sum := sha256.Sum256([]byte(reached))
+	return hex.EncodeToString(sum[:])
+}
+
+func (m moderns) seen(ctx context.Context, reached string) (bool, error) {
+	_, err := m.kv.Get(ctx, modernKey(reached))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (m moderns) remember(reached string) error {
+	_, err := m.kv.PutIfAbsent(context.Background(), modernKey(reached), []byte{1}, time.Time{})
+	return err
+}
+
+func (m moderns) forget(ctx context.Context, reached string) error {
+	_, err := m.kv.Delete(ctx, modernKey(reached))
+	return err
+}
+
+// ApproveServer lets a server that was held for a downgrade be used as what it
+// is now.
+func (a *App) ApproveServer(ctx context.Context, name string) error {
+	a.mu.Lock()
+	r := a.servers[name]
+	a.mu.Unlock()
+	if r == nil || r.bridge == nil {
+		return fmt.Errorf("there is no server %q: munjigi servers list shows them", name)
+	}
+	if err := a.modern.forget(ctx, reachedBy(r.cfg)); err != nil {
+		return err
+	}
+	r.bridge.Approve()
+	e := audit.Event{ID: audit.NewID(), Time: time.Now(), Kind: audit.KindEvent, Stage: "administration", Effect: "allow",
+		Reason: "server-approved", Server: name}
+	return a.record.With(log.Strict).Record(ctx, &e)
 }

@@ -206,7 +206,7 @@ var (
 	// ErrBusy: a bound on processes, sessions or suspended calls is reached.
 	ErrBusy = errors.New("too much is going on at this server")
 	// ErrHeld: a server that was modern now says that it is legacy.
-	ErrHeld = errors.New("the server was modern and now says that it is not: approve it by setting its era")
+	ErrHeld = errors.New("the server was modern and now says that it is not: `munjigi servers approve NAME` accepts that")
 	// ErrVersion: the server speaks no revision at or above the floor.
 	ErrVersion = errors.New("the server speaks no protocol version that is allowed here")
 	// ErrNotExpressible: the pair of eras has no way to say this.

@@ -106,6 +106,34 @@ func TestDowngradeIsHeld(t *testing.T) {
 	r.must(from, &client{}, mcp.MethodToolsList, `{}`)
 }
 
+// A restart forgets nothing: what was modern before is held when it says that
+// it is not, until the operator approves it.
+func TestDowngradeAcrossARestartIsHeldUntilApproved(t *testing.T) {
+	t.Parallel()
+	told := 0
+	p := &peer{modern: true}
+	r := newRig(t, p, func(c *Config) { c.Modern = func() { told++ } })
+	for range 3 {
+		r.must(modernCaller("a", everything), &client{}, mcp.MethodToolsList, `{}`)
+	}
+	if told != 1 {
+		t.Errorf("told %d times that the server is modern", told)
+	}
+	p = &peer{legacy: true}
+	r = newRig(t, p, func(c *Config) { c.WasModern = true })
+	for _, from := range []upstream.Caller{modernCaller("a", everything), legacyCaller("a", "s", `{}`)} {
+		if _, err := r.do(t.Context(), from, &client{}, mcp.MethodToolsList, `{}`); !errors.Is(err, upstream.ErrHeld) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if !r.Approve() {
+		t.Error("the server was not held")
+	}
+	if a := r.must(modernCaller("a", everything), &client{}, mcp.MethodToolsList, `{}`); a.Era != mcp.Legacy {
+		t.Errorf("%v", a.Era)
+	}
+}
+
 func TestDowngradeInOtherWords(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []Kind{HTTP, Stdio} {
