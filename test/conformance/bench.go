@@ -14,16 +14,17 @@ import (
 
 // bench runs rows, each direct row once.
 type bench struct {
-	tools *kit.Tools
-	dir   string
-	log   io.Writer
+	tools    *kit.Tools
+	dir      string
+	log      io.Writer
+	expected []expectation
 
 	mu     sync.Mutex
 	direct map[string]func() (results, error)
 }
 
-func newBench(t *kit.Tools, dir string, log io.Writer) *bench {
-	return &bench{tools: t, dir: dir, log: log, direct: map[string]func() (results, error){}}
+func newBench(t *kit.Tools, dir string, log io.Writer, expected []expectation) *bench {
+	return &bench{tools: t, dir: dir, log: log, expected: expected, direct: map[string]func() (results, error){}}
 }
 
 // report is the whole run.
@@ -34,7 +35,7 @@ type report struct {
 	Took   string    `json:"took"`
 }
 
-func (b *bench) runAll(ctx context.Context, rows []row, expected []expectation, width int) report {
+func (b *bench) runAll(ctx context.Context, rows []row, width int) report {
 	rep := report{Rows: make([]verdict, len(rows))}
 	gate := make(chan struct{}, width)
 	var wg sync.WaitGroup
@@ -42,7 +43,7 @@ func (b *bench) runAll(ctx context.Context, rows []row, expected []expectation, 
 		wg.Go(func() {
 			gate <- struct{}{}
 			defer func() { <-gate }()
-			rep.Rows[i] = b.one(ctx, r, expected)
+			rep.Rows[i] = b.one(ctx, r)
 		})
 	}
 	wg.Wait()
@@ -56,9 +57,9 @@ func (b *bench) runAll(ctx context.Context, rows []row, expected []expectation, 
 	return rep
 }
 
-func (b *bench) one(ctx context.Context, r row, expected []expectation) verdict {
+func (b *bench) one(ctx context.Context, r row) verdict {
 	began := time.Now()
-	v, err := b.verdict(ctx, r, expected)
+	v, err := b.verdict(ctx, r)
 	if err != nil {
 		v = verdict{Row: r.Name, Want: r.Passed, Problems: []string{err.Error()}}
 	}
@@ -69,13 +70,13 @@ func (b *bench) one(ctx context.Context, r row, expected []expectation) verdict 
 	return v
 }
 
-func (b *bench) verdict(ctx context.Context, r row, expected []expectation) (verdict, error) {
+func (b *bench) verdict(ctx context.Context, r row) (verdict, error) {
 	if r.Reference == "" {
 		got, err := b.baseline(ctx, r)
 		if err != nil {
 			return verdict{}, err
 		}
-		return judge(r, nil, got, expected), nil
+		return judge(r, nil, got, b.expected), nil
 	}
 	ref, err := b.baseline(ctx, find(r.Reference))
 	if err != nil {
@@ -85,7 +86,7 @@ func (b *bench) verdict(ctx context.Context, r row, expected []expectation) (ver
 	if err != nil {
 		return verdict{}, err
 	}
-	return judge(r, ref, got, expected), nil
+	return judge(r, ref, got, b.expected), nil
 }
 
 // baseline runs a direct row, once whoever asks.
@@ -100,13 +101,27 @@ func (b *bench) baseline(ctx context.Context, r row) (results, error) {
 	return f()
 }
 
+// directTries is how often a direct row may be run. Nothing of ours is in it;
+// when it is not what it must be, the suite's own short deadlines met a busy
+// machine.
+const directTries = 3
+
 func (b *bench) directly(ctx context.Context, r row) (got results, err error) {
+	for try := 1; ; try++ {
+		got, err = b.directOnce(ctx, r, try)
+		if err == nil && !judge(r, nil, got, b.expected).failed() || try == directTries || ctx.Err() != nil {
+			return got, err
+		}
+	}
+}
+
+func (b *bench) directOnce(ctx context.Context, r row, try int) (got results, err error) {
 	p, s, err := r.Upstream(ctx, b.tools)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.Stop()) }()
-	return runSuite(ctx, b.tools, s.URL+"/mcp", r.Revision, filepath.Join(b.dir, r.Name))
+	return runSuite(ctx, b.tools, s.URL+"/mcp", r.Revision, filepath.Join(b.dir, r.Name, fmt.Sprint(try)))
 }
 
 func (b *bench) through(ctx context.Context, r row) (got results, err error) {

@@ -86,8 +86,8 @@ func run() (int, error) {
 		return 3, err
 	}
 	began := time.Now()
-	b := newBench(tools, dir, os.Stderr)
-	report := b.runAll(ctx, rows, expected, max(1, *width))
+	b := newBench(tools, dir, os.Stderr, expected)
+	report := b.runAll(ctx, rows, max(1, *width))
 	report.Took = time.Since(began).Round(time.Second).String()
 	if *asJSON {
 		enc := json.NewEncoder(os.Stdout)
