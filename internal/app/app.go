@@ -310,6 +310,7 @@ func limitsOf(cfg *config.Config) gateway.Limits {
 	c := cfg.Limits
 	l.JSON = strictjson.Limits{Bytes: int(c.Body), Depth: c.Depth, Members: strictjson.Default().Members}
 	l.PerPrincipal, l.Streams = c.PerPrincipalCalls, c.PerPrincipalStreams
+	l.AllStreams, l.Suspend = c.Streams, c.SuspendTimeout
 	l.Sessions, l.PrincipalOwn = c.Sessions, c.PerPrincipalSessions
 	l.ReadTime, l.WriteTime, l.SessionIdle = c.BodyTimeout, c.WriteTimeout, c.SessionTimeout
 	l.ServerMessage = int(c.Result)

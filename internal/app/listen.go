@@ -142,7 +142,7 @@ func Protected(cfg *config.Config) []string {
 		"Every call needs a token of this gateway; a session alone lets nobody in.",
 		"Host and Origin are checked, so that no web page can reach the servers through the browser.",
 		"Every message is read once, strictly: batches, duplicate members and broken text are refused.",
-		"Every call leaves an intent and an outcome on the record; `munjigi why ID` shows them.",
+		"Nothing is forwarded before it is on the record; `munjigi why ID` shows what happened to any call.",
 	}
 	if cfg.Identity.InsecureAnonymous {
 		out = out[1:]

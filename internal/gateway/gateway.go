@@ -58,10 +58,12 @@ type Sealer interface {
 // Limits bound what one caller can take. Zero fields refuse.
 type Limits struct {
 	JSON          strictjson.Limits
-	PerPrincipal  int // concurrent calls
-	Streams       int // concurrent streams of one principal
-	Sessions      int // legacy sessions in all
-	PrincipalOwn  int // legacy sessions of one principal
+	PerPrincipal  int           // concurrent calls
+	Streams       int           // concurrent streams of one principal
+	AllStreams    int           // concurrent streams in all
+	Suspend       time.Duration // how long a client may take to answer an input_required
+	Sessions      int           // legacy sessions in all
+	PrincipalOwn  int           // legacy sessions of one principal
 	CallTime      time.Duration
 	ReadTime      time.Duration // for one body
 	WriteTime     time.Duration // for one write
@@ -74,7 +76,7 @@ type Limits struct {
 // DefaultLimits returns the limits of a gateway nobody tuned.
 func DefaultLimits() Limits {
 	return Limits{
-		JSON: strictjson.Default(), PerPrincipal: 256, Streams: 64, Sessions: 100_000, PrincipalOwn: 60_000,
+		JSON: strictjson.Default(), PerPrincipal: 256, Streams: 64, AllStreams: 10_000, Suspend: 5 * time.Minute, Sessions: 100_000, PrincipalOwn: 60_000,
 		CallTime: 5 * time.Minute, ReadTime: 30 * time.Second, WriteTime: 30 * time.Second,
 		SessionIdle: 30 * time.Minute, SessionLife: 24 * time.Hour, KeepAlive: 15 * time.Second,
 		ServerMessage: 16 << 20,
@@ -160,7 +162,7 @@ func New(o Options) (*Gateway, error) {
 		g.merged[m] = true
 	}
 	g.calls = limit.NewGate(o.Limits.PerPrincipal, maxConcurrent)
-	g.streams = limit.NewGate(o.Limits.Streams, maxConcurrent)
+	g.streams = limit.NewGate(o.Limits.Streams, o.Limits.AllStreams)
 	g.refetch = limit.NewKeyed(1, 5, maxKeys)
 	return g, nil
 }

@@ -21,7 +21,6 @@ const (
 )
 
 const (
-	stateTTL     = 5 * time.Minute
 	maxState     = 256 << 10
 	maxResponses = 64
 )
@@ -85,7 +84,7 @@ func stateBinding(c *call.Call, in *inbound) []byte {
 
 // sealState makes the requestState of an answer that asks for input.
 func (g *Gateway) sealState(c *call.Call, in *inbound, requests strictjson.Object, state string) (string, error) {
-	a := asked{Questions: map[string]question{}, State: state, Nonce: string(call.NewID()), Expires: time.Now().Add(stateTTL).Unix()}
+	a := asked{Questions: map[string]question{}, State: state, Nonce: string(call.NewID()), Expires: time.Now().Add(g.o.Limits.Suspend).Unix()}
 	for _, r := range requests {
 		o, err := strictjson.SplitObject(r.Raw)
 		if err != nil {
