@@ -176,30 +176,6 @@ func TestStrangeErrorsAreNoReasonToAskOften(t *testing.T) {
 	})
 }
 
-func TestDowngradeAcrossRestart(t *testing.T) {
-	t.Parallel()
-	told := 0
-	p := &peer{modern: true}
-	r := newRig(t, p, func(c *Config) { c.Modern = func() { told++ } })
-	for range 3 {
-		r.must(modernCaller("a", `{}`), &client{}, mcp.MethodToolsList, `{}`)
-		r.era.forget(mcp.Modern)
-	}
-	if told != 1 {
-		t.Errorf("told %d times that the server is modern", told)
-	}
-	r = newRig(t, &peer{legacy: true}, func(c *Config) { c.WasModern = true })
-	if _, err := r.Describe(t.Context(), modernCaller("a", `{}`)); !errors.Is(err, upstream.ErrHeld) {
-		t.Errorf("got %v", err)
-	}
-	if !r.Approve() || r.Approve() {
-		t.Error("an approval is not one")
-	}
-	if d, err := r.Describe(t.Context(), modernCaller("a", `{}`)); err != nil || d.Era != mcp.Legacy {
-		t.Errorf("%v %v", d.Era, err)
-	}
-}
-
 func TestDowngradeTowardLegacyClient(t *testing.T) {
 	t.Parallel()
 	p := &peer{modern: true}
