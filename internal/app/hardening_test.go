@@ -18,6 +18,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,9 +31,14 @@ import (
 	"github.com/munjigi/munjigi/internal/config"
 )
 
-// rig is a whole gateway behind its own listener, for those who mean it harm.
+// rig is a whole gateway behind its own listener, for those who mean it harm,
+// as one test sees it.
 type rig struct {
-	t     *testing.T
+	*gate
+	t *testing.T
+}
+
+type gate struct {
 	ctx   context.Context
 	app   *app.App
 	file  string
@@ -41,7 +47,13 @@ type rig struct {
 	stop  context.CancelFunc
 	done  chan error
 	over  sync.Once
+
+	mu    sync.Mutex
+	wants map[string]string // reasons of outcomes by ID
 }
+
+// in is the rig as a subtest sees it.
+func (r *rig) in(t *testing.T) *rig { return &rig{gate: r.gate, t: t} }
 
 // rigHost is the only Host that a rig's clients send: its port is not known
 // when its config is written.
@@ -54,7 +66,7 @@ func newRig(t *testing.T, conf string) *rig {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	dir := t.TempDir()
-	r := &rig{t: t, ctx: ctx, file: filepath.Join(dir, "munjigi.yaml"), done: make(chan error, 1)}
+	r := &rig{t: t, gate: &gate{ctx: ctx, file: filepath.Join(dir, "munjigi.yaml"), done: make(chan error, 1), wants: map[string]string{}}}
 	if strings.Contains(conf, "${cert}") {
 		cert, key := selfSigned(t, dir)
 		conf = strings.NewReplacer("${cert}", cert, "${key}", key).Replace(conf)
@@ -67,7 +79,9 @@ func newRig(t *testing.T, conf string) *rig {
 	conf = "listen: 127.0.0.1:0\nallowed_hosts: [" + rigHost + "]\naudit: { durability: relaxed }\n" +
 		"data: " + filepath.Join(dir, "data") + "\n" + conf
 	r.write(conf)
-	load := func() (*config.Config, error) { return config.Build{Getenv: func(string) string { return "" }}.Load(r.file) }
+	load := func() (*config.Config, error) {
+		return config.Build{Getenv: func(string) string { return "" }}.Load(r.file)
+	}
 	cfg, err := load()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, conf)
@@ -119,6 +133,7 @@ func (r *rig) close() {
 		if err := r.app.Close(context.WithoutCancel(r.ctx)); err != nil {
 			r.t.Errorf("the gateway did not close: %v", err)
 		}
+		r.judgeRecord()
 	})
 }
 
@@ -176,6 +191,7 @@ const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","i
 type asked struct {
 	who, path, method, name, members string
 	id                               int
+	progress                         bool     // ask for it
 	headers                          []string // "Name: value"; no value takes the header away
 }
 
@@ -183,7 +199,11 @@ func (a asked) body() string {
 	if a.members != "" {
 		a.members = "," + a.members
 	}
-	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":%q,"params":{%s%s}}`, max(a.id, 1), a.method, meta, a.members)
+	about := meta
+	if a.progress {
+		about = strings.Replace(meta, `{"`, `{"progressToken":"p","`, 1)
+	}
+	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":%q,"params":{%s%s}}`, max(a.id, 1), a.method, about, a.members)
 }
 
 // call is the request of a tool.
@@ -326,8 +346,8 @@ func errorID(t *testing.T, body string) (id string, code int) {
 	return e.Error.Data.ID, e.Error.Code
 }
 
-// refused checks a refusal and that its ID finds one outcome on the record,
-// with the reason.
+// refused checks a refusal and, when the gateway has stopped, that its ID
+// finds one outcome on the record, with the reason.
 func (r *rig) refused(resp *http.Response, body string, status int, reason string) {
 	r.t.Helper()
 	if resp.StatusCode != status {
@@ -335,22 +355,42 @@ func (r *rig) refused(resp *http.Response, body string, status int, reason strin
 		return
 	}
 	id, _ := errorID(r.t, body)
-	r.outcome(id, reason)
+	r.expect(id, reason)
 }
 
-// outcome finds the one outcome of an ID.
-func (r *rig) outcome(id, reason string) {
-	r.t.Helper()
-	n := 0
+func (r *rig) expect(id, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wants[id] = reason
+}
+
+// judgeRecord holds the record to what was told: one outcome for each call,
+// and those that were refused are found by the ID that the caller has.
+func (r *rig) judgeRecord() {
+	outcomes := map[string]int{}
 	for _, e := range r.record() {
-		if e.ID == id && e.Kind == audit.KindOutcome {
-			if n++; e.Reason != reason || e.Effect == "allow" {
-				r.t.Errorf("the record says %s %s %s, want %s: %+v", e.Stage, e.Effect, e.Reason, reason, e.Trail)
+		want, told := r.wants[e.ID]
+		switch {
+		case e.Kind == audit.KindIntent:
+			if _, ok := outcomes[e.ID]; !ok {
+				outcomes[e.ID] = 0
+			}
+		case e.Kind == audit.KindOutcome:
+			outcomes[e.ID]++
+			if told && (e.Reason != want || e.Effect == "allow" && want != "server-error") {
+				r.t.Errorf("the record says %s %s %s, want %s: %+v", e.Stage, e.Effect, e.Reason, want, e.Trail)
 			}
 		}
 	}
-	if n != 1 {
-		r.t.Errorf("the ID %q finds %d outcomes", id, n)
+	for id, n := range outcomes {
+		if n != 1 {
+			r.t.Errorf("the call %s has %d outcomes", id, n)
+		}
+	}
+	for id, why := range r.wants {
+		if outcomes[id] != 1 {
+			r.t.Errorf("the ID %q of a refusal (%s) finds %d outcomes", id, why, outcomes[id])
+		}
 	}
 }
 
@@ -500,6 +540,7 @@ func (s *stage) tool(w http.ResponseWriter, r *http.Request, m message) {
 			s.gone <- p.Arguments.Text
 		}
 	case "big":
+		s.entered <- p.Name
 		reply(w, m, text(strings.Repeat("x", p.Arguments.N)))
 	case "chatty":
 		// It talks until nobody listens any more.
@@ -536,6 +577,17 @@ func (s *stage) listen(w http.ResponseWriter, r *http.Request, m message) {
 				return
 			}
 		}
+	}
+}
+
+// until asks again and again whether something has come true.
+func (r *rig) until(what string, ok func() bool) {
+	r.t.Helper()
+	for !ok() {
+		if r.ctx.Err() != nil {
+			r.t.Fatalf("waited in vain until %s", what)
+		}
+		runtime.Gosched()
 	}
 }
 

@@ -25,6 +25,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		in.era = mcp.Legacy
 	}
 	out := &httpOut{w: w, rc: http.NewResponseController(w), limits: g.o.Limits, id: c.ID}
+	if r.ContentLength != 0 {
+		// Whoever is answered before the body was wanted gets no more time for it.
+		_ = out.rc.SetReadDeadline(time.Now().Add(unwantedBody))
+	}
+	defer out.last()
 	server, isServer := strings.CutPrefix(r.URL.Path, "/mcp/")
 	if r.URL.Path != "/mcp" && (!isServer || server == "" || strings.Contains(server, "/")) || r.URL.RawPath != "" {
 		g.plain(w, http.StatusNotFound, "there is nothing here: MCP endpoints are /mcp and /mcp/{server}\n")
@@ -51,6 +56,9 @@ func (g *Gateway) plain(w http.ResponseWriter, status int, text string) {
 	_, _ = io.WriteString(w, text)
 }
 
+// unwantedBody is how long the rest of a body may take that nobody reads.
+const unwantedBody = time.Second
+
 // secure sets the headers that every response carries.
 func secure(h http.Header) {
 	h["X-Content-Type-Options"] = nosniff
@@ -65,7 +73,6 @@ func secure(h http.Header) {
 // and time that the limits allow.
 func (g *Gateway) body(c *call.Call, in *inbound, out *httpOut) ([]byte, *refusal) {
 	r := in.http
-	_ = out.rc.SetReadDeadline(time.Now().Add(g.o.Limits.ReadTime))
 	most := int64(g.o.Limits.JSON.Bytes)
 	tooLarge := func() *refusal {
 		return refuseDecision(call.Decision{Stage: call.Decode, Reason: call.ReasonTooLarge, Detail: "body"}).
@@ -74,13 +81,16 @@ func (g *Gateway) body(c *call.Call, in *inbound, out *httpOut) ([]byte, *refusa
 	if r.ContentLength > most {
 		return nil, tooLarge()
 	}
+	_ = out.rc.SetReadDeadline(time.Now().Add(g.o.Limits.ReadTime))
 	var b []byte
 	var err error
 	if r.ContentLength >= 0 {
-		b = make([]byte, r.ContentLength)
-		_, err = io.ReadFull(r.Body, b)
+		b, err = readExactly(r.Body, int(r.ContentLength))
 	} else {
 		b, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, most))
+	}
+	if err != nil {
+		_ = out.rc.SetReadDeadline(time.Now().Add(unwantedBody))
 	}
 	var big *http.MaxBytesError
 	if errors.As(err, &big) {
@@ -96,6 +106,20 @@ func (g *Gateway) body(c *call.Call, in *inbound, out *httpOut) ([]byte, *refusa
 	}
 	return b, nil
 }
+
+// readExactly reads n bytes. What is promised takes no memory before it comes.
+func readExactly(r io.Reader, n int) ([]byte, error) {
+	b := make([]byte, min(n, promised))
+	for got := 0; ; {
+		m, err := io.ReadFull(r, b[got:])
+		if got += m; err != nil || got == n {
+			return b[:got], err
+		}
+		b = append(b, make([]byte, min(n-got, got))...)
+	}
+}
+
+const promised = 64 << 10
 
 // session finds the legacy session that a request names.
 func (g *Gateway) session(c *call.Call, in *inbound, out *httpOut) *refusal {

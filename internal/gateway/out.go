@@ -155,6 +155,12 @@ func (o *httpOut) accepted() {
 	}
 }
 
+// last gives what is still to be written its time, however long ago the last
+// write was. It may have to wait for the rest of a body.
+func (o *httpOut) last() {
+	_ = o.rc.SetWriteDeadline(time.Now().Add(unwantedBody + o.limits.WriteTime))
+}
+
 // alive keeps a long call's connection open through intermediaries.
 func (o *httpOut) alive() {
 	o.mu.Lock()
@@ -231,5 +237,6 @@ func (o *httpOut) stream() *sseWriter {
 	o.w.WriteHeader(200)
 	o.sse = &sseWriter{w: o.w, rc: o.rc, timeout: o.limits.WriteTime, keepAlive: o.limits.KeepAlive}
 	_ = o.sse.comment()
+	_ = o.rc.SetReadDeadline(time.Time{})
 	return o.sse
 }
