@@ -56,7 +56,7 @@ staticcheck: | $(OUT)
 	@echo staticcheck 1 0 >>$(COUNTS)
 
 golangci: | $(OUT)
-	$(GOLANGCI) run --allow-parallel-runners --no-config --default=none -E errcheck,ineffassign,unused,bodyclose,gochecknoinits --build-tags real ./...
+	$(GOLANGCI) run ./...
 	@echo golangci 1 0 >>$(COUNTS)
 
 gosec: | $(OUT)
