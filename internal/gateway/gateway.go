@@ -130,7 +130,7 @@ type Gateway struct {
 	draining atomic.Bool
 	drain    chan struct{}
 	drainOne sync.Once
-	inflight sync.WaitGroup
+	inflight flights
 	refused  refusals
 	refetch  *limit.Keyed
 	fetching singleflight.Group
@@ -176,10 +176,8 @@ const (
 // those in flight are answered or ctx ends.
 func (g *Gateway) Drain(ctx context.Context) error {
 	g.drainOne.Do(func() { g.draining.Store(true); close(g.drain) })
-	done := make(chan struct{})
-	go func() { g.inflight.Wait(); close(done) }()
 	select {
-	case <-done:
+	case <-g.inflight.none():
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -189,6 +187,45 @@ func (g *Gateway) Drain(ctx context.Context) error {
 // Retire ends the streams of a gateway that a reload replaced; its calls in
 // flight go on to their end.
 func (g *Gateway) Retire() { g.drainOne.Do(func() { close(g.drain) }) }
+
+// flights counts the messages that are being handled. Others may come while
+// somebody waits until there are none, which a sync.WaitGroup forbids.
+type flights struct {
+	mu    sync.Mutex
+	n     int
+	ended chan struct{} // closed when n is 0 again; nil while nobody waits
+}
+
+func (f *flights) enter() {
+	f.mu.Lock()
+	f.n++
+	f.mu.Unlock()
+}
+
+func (f *flights) leave() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.n--; f.n == 0 && f.ended != nil {
+		close(f.ended)
+		f.ended = nil
+	}
+}
+
+// none returns a channel that is closed when nothing is being handled.
+func (f *flights) none() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.ended
+	if c == nil {
+		c = make(chan struct{})
+		if f.n == 0 {
+			close(c)
+			return c
+		}
+		f.ended = c
+	}
+	return c
+}
 
 func (g *Gateway) recorder(server string) audit.Recorder {
 	if r, ok := g.o.RecordOf[server]; ok {

@@ -16,8 +16,8 @@ import (
 // ServeHTTP takes one HTTP request to an MCP endpoint. Routes are exact:
 // /mcp and /mcp/{server}, POST, and for legacy sessions GET and DELETE.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	g.inflight.Add(1)
-	defer g.inflight.Done()
+	g.inflight.enter()
+	defer g.inflight.leave()
 	secure(w.Header())
 	c := call.New(time.Now())
 	in := &inbound{http: r, path: r.URL.Path, era: mcp.Modern}

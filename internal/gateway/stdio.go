@@ -110,9 +110,9 @@ func (k *pipe) take(line []byte, tooLong bool) {
 		return line, nil
 	}
 	out := &lineOut{k: k, in: in}
-	k.g.inflight.Add(1)
+	k.g.inflight.enter()
 	run := func() {
-		defer k.g.inflight.Done()
+		defer k.g.inflight.leave()
 		k.g.serve(k.ctx, c, in, out)
 		k.adopt(c, in)
 	}
