@@ -155,9 +155,14 @@ func (o *httpOut) accepted() {
 	}
 }
 
-// last gives what is still to be written its time, however long ago the last
-// write was. It may have to wait for the rest of a body.
+// last lets nothing more be written, for the response is not ours once the
+// handler has returned, and gives what the server still has to write its time,
+// however long ago the last write was. It may have to wait for the rest of a
+// body.
 func (o *httpOut) last() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.done = true
 	_ = o.rc.SetWriteDeadline(time.Now().Add(unwantedBody + o.limits.WriteTime))
 }
 
