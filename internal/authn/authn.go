@@ -37,15 +37,19 @@ type Request struct {
 }
 
 // Refusal says why a caller was not let in. Challenge is the value of
-// WWW-Authenticate.
+// WWW-Authenticate. Cause, if there is one, is what an errors.Is can tell apart.
 type Refusal struct {
 	Reason    call.Reason
 	Text      string
 	Challenge string
+	Cause     error
 }
 
 // Error returns the public text.
 func (r *Refusal) Error() string { return r.Text }
+
+// Unwrap returns the cause.
+func (r *Refusal) Unwrap() error { return r.Cause }
 
 // ErrNobody is the answer of an authenticator that is not set up.
 var ErrNobody = errors.New("no authenticator is configured")
