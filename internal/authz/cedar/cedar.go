@@ -1,0 +1,223 @@
+// Package cedar decides by Cedar policies who may do what, and what a list
+// shows of it.
+//
+// Threat: a rule that is not applied. A policy engine that skips a rule which
+// fails to evaluate skips forbids too; two targets that share an ID share
+// their rights; a group of one issuer is taken for that of another; an
+// argument is written so that the rule reads another value than the server; a
+// list shows what a call refuses, or a call does what no list shows.
+//
+// It guarantees:
+//   - Nothing is allowed without a permit that matched. Any policy that fails
+//     to evaluate, any method without a row in the table, any caller, target
+//     or argument that cannot be expressed is a deny.
+//   - IDs of principals and targets are injective, and names that an issuer
+//     gave (subjects, groups, roles, clients) belong to that issuer.
+//   - JSON becomes Cedar values injectively, numbers by their value.
+//   - Whatever Decide allows for some arguments, Lists shows. Lists does not
+//     depend on arguments, on time, or on how the caller signed in.
+//   - A policy that names a type, an action or an ID of a form that no request
+//     has is refused when it is loaded.
+//
+// It does not know which servers and tools exist, nor the schemas of their
+// arguments, so it does not find a rule with a misspelt tool. It does not
+// interpret arguments: a path, a URL or a command is text to it.
+package cedar
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	cedar "github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
+
+	"github.com/munjigi/munjigi/internal/authz"
+	"github.com/munjigi/munjigi/internal/base/strictjson"
+	"github.com/munjigi/munjigi/internal/call"
+)
+
+// Guard is the name under which policy's findings stand on the record.
+const Guard = "policy"
+
+// Reasons of findings. The caller learns none of them.
+const (
+	ReasonPermit    call.Reason = "policy-permit"         // Path names the policy
+	ReasonForbid    call.Reason = "policy-forbid"         // Path names the policy
+	ReasonError     call.Reason = "policy-error"          // Path names the policy, which failed to evaluate
+	ReasonNoPermit  call.Reason = "policy-no-permit"      // nothing permits it
+	ReasonUnlisted  call.Reason = "policy-unlisted"       // its use is not permitted, so nothing else is
+	ReasonGroups    call.Reason = "policy-groups-unknown" // Path names a forbid that asks for groups that the proof left out
+	ReasonMethod    call.Reason = "policy-no-action"      // the method has no action
+	ReasonCaller    call.Reason = "policy-caller"         // the caller cannot be expressed
+	ReasonTarget    call.Reason = "policy-target"         // the target cannot be expressed
+	ReasonArguments call.Reason = "policy-arguments"      // the arguments cannot be expressed or are outside the bounds
+	ReasonClaims    call.Reason = "policy-claims"         // the claims cannot be expressed or are outside the bounds
+	ReasonFailed    call.Reason = "policy-failed"         // the evaluator failed
+)
+
+// maxFindings bounds the findings of one decision.
+const maxFindings = 16
+
+// Options tune a Decider.
+type Options struct {
+	// Limits bound the arguments and claims that policies look at; what is
+	// outside is denied as soon as a policy that could match looks at it. A
+	// zero field means that of DefaultLimits.
+	Limits strictjson.Limits
+}
+
+// Decider decides by one snapshot of policies. It is immutable and safe for
+// concurrent use. The zero Decider denies everything.
+type Decider struct {
+	index  *index
+	groups []*entry // forbids that depend on groups
+	rules  map[string]rule
+	limits strictjson.Limits
+}
+
+var _ authz.Decider = (*Decider)(nil)
+
+// New makes a Decider; under nil or empty policies it denies everything.
+func New(p *Policies, o Options) (*Decider, error) {
+	d := &Decider{rules: rules(), limits: DefaultLimits()}
+	for field, given := range map[*int]int{&d.limits.Bytes: o.Limits.Bytes, &d.limits.Depth: o.Limits.Depth, &d.limits.Members: o.Limits.Members} {
+		if given != 0 {
+			*field = given
+		}
+	}
+	// The limits are tried, so that none refuses every call.
+	if err := strictjson.Validate([]byte(`{"a":1}`), d.limits); err != nil {
+		return nil, err
+	}
+	var all []*entry
+	if p != nil {
+		all = p.entries
+	}
+	d.index = newIndex(all)
+	for _, e := range all {
+		if e.groups && e.forbids() {
+			d.groups = append(d.groups, e)
+		}
+	}
+	return d, nil
+}
+
+// outcome is what policies say of one request.
+type outcome struct {
+	allowed, barred bool // barred: a forbid or a failure; it holds over any permit
+	findings        []call.Finding
+}
+
+func (o *outcome) note(why call.Reason, path string) {
+	if len(o.findings) < maxFindings {
+		o.findings = append(o.findings, call.Finding{Guard: Guard, Reason: why, Path: path})
+	}
+}
+
+func (o *outcome) bar(why call.Reason, path string) {
+	o.barred = true
+	o.note(why, path)
+}
+
+// Decide implements authz.Decider. The decision's detail is empty; its
+// findings name the policies that decided, for the record.
+func (d *Decider) Decide(_ context.Context, q authz.Query) (dec call.Decision) {
+	dec = call.Decision{Effect: call.Deny, Stage: call.Authorize, Reason: call.ReasonNotPermitted}
+	var o outcome
+	defer func() {
+		if r := recover(); r != nil {
+			dec = call.Decision{Effect: call.Deny, Stage: call.Authorize, Reason: call.ReasonNotPermitted,
+				Findings: []call.Finding{{Guard: Guard, Reason: ReasonFailed}}}
+		}
+	}()
+	d.decide(q, &o)
+	slices.SortStableFunc(o.findings, func(a, b call.Finding) int { return strings.Compare(a.Path, b.Path) })
+	dec.Findings = o.findings
+	if o.allowed && !o.barred {
+		dec.Effect, dec.Reason = call.Allow, call.ReasonOK
+	}
+	return dec
+}
+
+func (d *Decider) decide(q authz.Query, o *outcome) {
+	r, known := d.rules[q.Target.Method]
+	if !known || d.index == nil {
+		o.bar(ReasonMethod, "")
+		return
+	}
+	c, err := newCaller(q.Principal, d.limits)
+	if err != nil || !q.Principal.Valid() {
+		o.bar(ReasonCaller, "")
+		return
+	}
+	for _, kind := range r.kinds {
+		target, err := targetEntity(kind, q.Target)
+		if err != nil {
+			o.bar(ReasonTarget, "")
+			return
+		}
+		allowed := d.judge(c, r, target, q, o)
+		if use := useOf(kind); use != "" && use != r.action {
+			can, barred := d.could(c, use, target)
+			if barred {
+				o.bar(ReasonUnlisted, "")
+			}
+			allowed = allowed && can
+		}
+		o.allowed = o.allowed || allowed
+	}
+	if !o.allowed && !o.barred {
+		o.findings = nil
+		o.note(ReasonNoPermit, "")
+	}
+}
+
+// judge evaluates every policy that could match one request.
+func (d *Decider) judge(c caller, r rule, target types.Entity, q authz.Query, o *outcome) (allowed bool) {
+	action := actionUID(r.action)
+	found := d.index.find(c.entity, action, target)
+	if c.id.GroupsUnknown {
+		for _, e := range d.groups {
+			if e.couldBe(c.entity.UID.Type, action, target) {
+				o.bar(ReasonGroups, string(e.name))
+			}
+		}
+		found = slices.DeleteFunc(found, func(e *entry) bool { return e.groups })
+	}
+	reads := func(f func(*entry) bool) bool { return slices.ContainsFunc(found, f) }
+	principal, err := c.with(reads(func(e *entry) bool { return e.claims }), false)
+	if err != nil {
+		o.bar(ReasonClaims, "")
+		return false
+	}
+	fields := types.RecordMap{}
+	if reads(func(e *entry) bool { return e.context }) {
+		fields["method"] = types.String(q.Target.Method)
+		if r.arguments {
+			args := q.Arguments
+			if args == nil {
+				args = []byte("{}")
+			}
+			v, err := record(args, d.limits)
+			if err != nil {
+				o.bar(ReasonArguments, "")
+				return false
+			}
+			fields["arguments"] = v
+		}
+	}
+	verdict, why := cedar.Authorize(policies(found), two{principal, target}, cedar.Request{
+		Principal: principal.UID, Action: action, Resource: target.UID, Context: types.NewRecord(fields)})
+	for _, e := range why.Errors {
+		o.bar(ReasonError, string(e.PolicyID))
+	}
+	for _, reason := range why.Reasons {
+		if verdict == cedar.Allow {
+			o.note(ReasonPermit, string(reason.PolicyID))
+		} else {
+			o.bar(ReasonForbid, string(reason.PolicyID))
+		}
+	}
+	return verdict == cedar.Allow
+}

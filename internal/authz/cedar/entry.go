@@ -1,0 +1,132 @@
+package cedar
+
+import (
+	"fmt"
+	"slices"
+
+	cedar "github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+)
+
+// entry is one policy with what is known of it before any request.
+type entry struct {
+	name   cedar.PolicyID // file#id, or file:line:column
+	policy *cedar.Policy
+	// context, claims and groups say what its conditions read.
+	context, claims, groups bool
+}
+
+func (e *entry) forbids() bool { return e.policy.Effect() == cedar.Forbid }
+
+func (e *entry) ast() *ast.Policy { return (*ast.Policy)(e.policy.AST()) }
+
+// head is one part of a policy's scope.
+type head struct {
+	entities []types.EntityUID // == or in one of these
+	exact    bool              // ==
+	of       types.EntityType  // is; empty for any
+}
+
+func headOf(s ast.IsScopeNode) head {
+	switch t := s.(type) {
+	case ast.ScopeTypeEq:
+		return head{entities: []types.EntityUID{t.Entity}, exact: true}
+	case ast.ScopeTypeIn:
+		return head{entities: []types.EntityUID{t.Entity}}
+	case ast.ScopeTypeInSet:
+		return head{entities: t.Entities}
+	case ast.ScopeTypeIs:
+		return head{of: t.Type}
+	case ast.ScopeTypeIsIn:
+		return head{entities: []types.EntityUID{t.Entity}, of: t.Type}
+	}
+	return head{}
+}
+
+// inspect notes what the policy reads, and returns why it can never match, or
+// names what cannot be.
+func (e *entry) inspect() []string {
+	p := e.ast()
+	problems := map[string]bool{}
+	say := func(m string) {
+		if m != "" {
+			problems[m] = true
+		}
+	}
+	e.head("principal", headOf(p.Principal), principalTypes(), principalParents(), say)
+	e.head("resource", headOf(p.Resource), resourceTypes(), []types.EntityType{typeServer}, say)
+	e.head("action", headOf(p.Action), []types.EntityType{typeAction}, nil, say)
+	for _, c := range p.Conditions {
+		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
+			e.read(n, say)
+			return true
+		})
+	}
+	for _, u := range headOf(p.Principal).entities {
+		e.groups = e.groups || u.Type == typeGroup
+	}
+	out := make([]string, 0, len(problems))
+	for m := range problems {
+		out = append(out, m)
+	}
+	return out
+}
+
+// head checks that a scope can match an entity of one of the types, in one of
+// the parents.
+func (e *entry) head(part string, h head, of, parents []types.EntityType, say func(string)) {
+	if h.of != "" && !slices.Contains(of, h.of) {
+		if m := typeProblem(h.of); m != "" {
+			say(m)
+		} else {
+			say(fmt.Sprintf("no %s is %s", part, h.of))
+		}
+	}
+	for _, u := range h.entities {
+		if m := nameProblem(u); m != "" {
+			say(m)
+			continue
+		}
+		switch fits := slices.Contains(of, u.Type); {
+		case fits && h.of != "" && h.of != u.Type && !slices.Contains(parents, u.Type):
+			say(fmt.Sprintf("no %s is %s and in %s", part, h.of, u))
+		case !fits && (h.exact || !slices.Contains(parents, u.Type)):
+			say(fmt.Sprintf("no %s is %s", part, u))
+		}
+	}
+	if len(h.entities) == 0 && h.of == "" && part == "action" {
+		if _, none := e.ast().Action.(ast.ScopeTypeInSet); none {
+			say("no action is in an empty set")
+		}
+	}
+}
+
+// read notes what one node of a condition reads and names.
+func (e *entry) read(n ast.IsNode, say func(string)) {
+	attribute := func(name types.String) {
+		switch name {
+		case attrClaims:
+			e.claims = true
+		case attrGroups:
+			e.groups = true
+		}
+	}
+	switch v := n.(type) {
+	case ast.NodeTypeVariable:
+		e.context = e.context || v.Name == "context"
+	case ast.NodeTypeAccess:
+		attribute(v.Value)
+	case ast.NodeTypeHas:
+		attribute(v.Value)
+	case ast.NodeTypeIs:
+		say(typeProblem(v.EntityType))
+	case ast.NodeTypeIsIn:
+		say(typeProblem(v.EntityType))
+	case ast.NodeValue:
+		if u, ok := v.Value.(types.EntityUID); ok {
+			say(nameProblem(u))
+			e.groups = e.groups || u.Type == typeGroup
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package cedar
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+	"github.com/cedar-policy/cedar-go/x/exp/eval"
+
+	"github.com/munjigi/munjigi/internal/authz"
+)
+
+// Lists implements authz.Decider: false only if Decide denies the target
+// whatever the arguments, and however the caller signs in. The name of a
+// resource that holds a brace is taken for a template, which is shown if some
+// resource of its server might be permitted.
+func (d *Decider) Lists(_ context.Context, q authz.Query) (shown bool) {
+	defer func() {
+		if recover() != nil {
+			shown = false
+		}
+	}()
+	r, known := d.rules[q.Target.Method]
+	if !known || d.index == nil || !q.Principal.Valid() {
+		return false
+	}
+	c, err := newCaller(q.Principal, d.limits)
+	if err != nil {
+		return false
+	}
+	for _, kind := range r.kinds {
+		target, err := targetEntity(kind, q.Target)
+		if err != nil {
+			return false
+		}
+		can, barred := d.could(c, r.action, target)
+		if use := useOf(kind); use != "" && use != r.action {
+			canUse, barredUse := d.could(c, use, target)
+			can, barred = can && canUse, barred || barredUse
+		}
+		if barred {
+			return false
+		}
+		shown = shown || can
+	}
+	return shown
+}
+
+// certainty of a match before the arguments are known.
+type certainty uint8
+
+const (
+	never certainty = iota
+	perhaps
+	surely
+)
+
+// could asks by partial evaluation what policies may say once everything is
+// known: can when a permit might match, barred when a forbid surely matches or
+// a policy surely fails. Whoever is barred cannot.
+func (d *Decider) could(c caller, action string, target types.Entity) (can, barred bool) {
+	act := actionUID(action)
+	family := target.UID.Type == typeResource && strings.Contains(string(target.UID.ID), "{")
+	found := d.index.all
+	if !family {
+		found = d.index.find(c.entity, act, target)
+	}
+	if c.id.GroupsUnknown {
+		for _, e := range d.groups {
+			if !family && e.couldBe(c.entity.UID.Type, act, target) {
+				return false, true
+			}
+		}
+	}
+	principal, err := c.with(slices.ContainsFunc(found, func(e *entry) bool { return e.claims }), true)
+	if err != nil {
+		return false, true
+	}
+	env := eval.Env{Entities: two{principal, target}, Principal: principal.UID, Action: act, Resource: target.UID, Context: eval.Variable("context")}
+	if family {
+		env.Entities, env.Resource = two{principal: principal}, eval.Variable("resource")
+	}
+	for _, e := range found {
+		if c.id.GroupsUnknown && e.groups {
+			continue
+		}
+		policy, most := e.ast(), surely
+		if family {
+			whole := *policy
+			whole.Resource = ast.ScopeTypeAll{}
+			most = headOf(policy.Resource).ofServer(serverOf(target.UID))
+			policy = &whole
+		}
+		match, fails := partly(env, policy)
+		match = min(match, most)
+		switch {
+		case match == surely && (fails || e.forbids()):
+			return false, true
+		case match != never && !e.forbids():
+			can = true
+		}
+	}
+	return can, false
+}
+
+// partly evaluates a policy as far as it goes. The conditions that remain
+// depend on what is unknown; a failure that comes first happens for sure.
+func partly(env eval.Env, p *ast.Policy) (match certainty, fails bool) {
+	defer func() {
+		if recover() != nil {
+			match, fails = perhaps, false
+		}
+	}()
+	rest, keep := eval.PartialPolicy(env, p)
+	switch {
+	case !keep:
+		return never, false
+	case len(rest.Conditions) == 0:
+		return surely, false
+	}
+	if _, failed := eval.ToPartialError(rest.Conditions[0].Body); failed {
+		return surely, true
+	}
+	return perhaps, false
+}
+
+// ofServer says whether a resource scope matches the resources of a server:
+// all of them, some, or none.
+func (h head) ofServer(server string) certainty {
+	if h.of != "" && h.of != typeResource {
+		return never
+	}
+	if len(h.entities) == 0 {
+		return surely
+	}
+	for _, u := range h.entities {
+		switch {
+		case u == serverUID(server) && !h.exact:
+			return surely
+		case u.Type == typeResource && serverOf(u) == server:
+			return perhaps
+		}
+	}
+	return never
+}
+
+// couldBe reports whether the scope matches when the caller's parents are not
+// known.
+func (e *entry) couldBe(principal types.EntityType, action types.EntityUID, target types.Entity) bool {
+	p, a, r := headOf(e.ast().Principal), headOf(e.ast().Action), headOf(e.ast().Resource)
+	return (p.of == "" || p.of == principal) && a.matches(types.Entity{UID: action}) && r.matches(target)
+}
+
+func (h head) matches(e types.Entity) bool {
+	if h.of != "" && h.of != e.UID.Type {
+		return false
+	}
+	return len(h.entities) == 0 || slices.ContainsFunc(h.entities, func(u types.EntityUID) bool {
+		return u == e.UID || !h.exact && e.Parents.Contains(u)
+	})
+}
