@@ -116,17 +116,71 @@ func (g *Gateway) inspectRequest(ctx context.Context, c *call.Call, in *inbound)
 	if !c.Decide(d) {
 		return refuseDecision(d)
 	}
-	if in.msg.Kind == mcp.Request && &rewritten[0] != &raw[0] {
-		// A rewrite is judged like what came from the wire.
-		in.msg.Params = rewritten
-		var err error
-		if in.params, err = strictjson.SplitObject(rewritten); err != nil {
-			return deny(c, call.InspectRequest, call.ReasonInternal, "rewrite is not an object")
-		}
-		if ref := g.validate(ctx, c, in); ref != nil {
+	if &rewritten[0] != &raw[0] {
+		if ref := g.rewritten(ctx, c, in, rewritten); ref != nil {
 			return ref
 		}
-		return g.authorize(ctx, c, in)
+	}
+	return g.inspectAnswers(ctx, c, in)
+}
+
+// rewritten judges what a guard wrote like what came from the wire.
+func (g *Gateway) rewritten(ctx context.Context, c *call.Call, in *inbound, raw []byte) *refusal {
+	o, err := strictjson.SplitObject(raw)
+	if err != nil {
+		return deny(c, call.InspectRequest, call.ReasonInternal, "rewrite is not an object")
+	}
+	switch in.msg.Kind {
+	case mcp.Result:
+		in.msg.Result = raw
+	case mcp.ErrorReply:
+		in.msg.Error = raw
+	default:
+		in.msg.Params, in.params = raw, o
+	}
+	if ref := g.validate(ctx, c, in); ref != nil {
+		return ref
+	}
+	return g.authorize(ctx, c, in)
+}
+
+// inspectAnswers lets the guards look at inputResponses, which travel beside
+// the parameters of a retry.
+func (g *Gateway) inspectAnswers(ctx context.Context, c *call.Call, in *inbound) *refusal {
+	if in.resume == nil {
+		return nil
+	}
+	answers, err := mcp.ObjectOf(in.resume.Responses)
+	if err != nil {
+		return deny(c, call.InspectRequest, call.ReasonInternal, "answers are not an object")
+	}
+	for _, o := range []strictjson.Object{answers, in.volunteered} {
+		if len(o) == 0 {
+			continue
+		}
+		raw := o.Append(nil)
+		d, seen := g.o.Guards.Inspect(ctx, guard.Arguments, call.InspectRequest,
+			guard.Subject{Principal: c.Principal, Target: c.Target, Raw: raw})
+		if !c.Decide(d) {
+			return refuseDecision(d)
+		}
+		if &seen[0] == &raw[0] {
+			continue
+		}
+		now, err := strictjson.SplitObject(seen)
+		if err != nil {
+			return deny(c, call.InspectRequest, call.ReasonInternal, "rewrite is not an object")
+		}
+		if len(answers) == 0 || &o[0] != &answers[0] {
+			in.volunteered = now
+			continue
+		}
+		for _, r := range now {
+			if q, was := in.asked.Questions[r.Name]; !was || q.fits(r.Raw) != "" {
+				return deny(c, call.InspectRequest, call.ReasonInvalidParams, "a rewritten answer does not fit what was asked")
+			}
+		}
+		in.resume.Responses = seen
 	}
 	return nil
 }
