@@ -119,7 +119,7 @@ func readExactly(r io.Reader, n int) ([]byte, error) {
 	}
 }
 
-const promised = 64 << 10
+const promised = 256 << 10
 
 // session finds the legacy session that a request names.
 func (g *Gateway) session(c *call.Call, in *inbound, out *httpOut) *refusal {
