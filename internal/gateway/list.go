@@ -240,8 +240,7 @@ func (g *Gateway) listMerged(ctx context.Context, c *call.Call, in *inbound, out
 		}
 	}
 	pages := make([]strictjson.Object, len(names))
-	errs := make([]error, len(names))
-	g.each(names, func(i int, server string) {
+	errs := g.each(c, names, func(i int, server string) error {
 		params := in.params.Without("cursor")
 		if paged {
 			params = params.With("cursor", strictjson.AppendString(nil, at[server]))
@@ -249,13 +248,14 @@ func (g *Gateway) listMerged(ctx context.Context, c *call.Call, in *inbound, out
 		a, err := g.side(ctx, c, in, call.Target{Server: server, Method: in.msg.Method}, params)
 		switch {
 		case err != nil:
-			errs[i] = err
+			return err
 		case a.Error != nil && a.Error.Code == mcp.CodeMethodNotFound:
+			return nil
 		case a.Error != nil:
-			errs[i] = a.Error
-		default:
-			pages[i], errs[i] = g.page(ctx, c, in, server, a, !paged)
+			return a.Error
 		}
+		pages[i], err = g.page(ctx, c, in, server, a, !paged)
+		return err
 	})
 	var all [][]byte
 	next := map[string]string{}
@@ -310,16 +310,19 @@ func (g *Gateway) listMerged(ctx context.Context, c *call.Call, in *inbound, out
 	return g.answer(ctx, c, in, out, r.Append(nil))
 }
 
-// each runs f for every name, a bounded number at a time.
-func (g *Gateway) each(names []string, f func(i int, server string)) {
+// each runs f for every name, a bounded number at a time, and returns the
+// error of each.
+func (g *Gateway) each(c *call.Call, names []string, f func(i int, server string) error) []error {
 	var wg sync.WaitGroup
+	errs := make([]error, len(names))
 	slots := make(chan struct{}, fanOut)
 	for i, n := range names {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			f(i, n)
+			errs[i] = g.contained(c, func() error { return f(i, n) })
 		})
 	}
 	wg.Wait()
+	return errs
 }

@@ -48,7 +48,7 @@ func (g *Gateway) listen(ctx context.Context, c *call.Call, in *inbound, out out
 	errs := make([]error, len(parts))
 	for i, p := range parts {
 		wg.Go(func() {
-			errs[i] = g.listenTo(ctx, c, in, p, sub)
+			errs[i] = g.contained(c, func() error { return g.listenTo(ctx, c, in, p, sub) })
 			sub.gone(p.server)
 		})
 	}
@@ -240,6 +240,10 @@ type subscriber struct {
 
 // Notify implements upstream.Client.
 func (s *subscriber) Notify(method string, params []byte) error {
+	return s.sub.g.contained(s.c, func() error { return s.notify(method, params) })
+}
+
+func (s *subscriber) notify(method string, params []byte) error {
 	if !s.sub.g.still(context.Background(), s.c, s.cl) {
 		return call.ErrStale
 	}
@@ -469,7 +473,8 @@ func (g *Gateway) hear(ctx context.Context, c *call.Call, in *inbound, out outbo
 	var wg sync.WaitGroup
 	for _, p := range parts {
 		wg.Go(func() {
-			if err := g.listenTo(ctx, c, in, p, sub); err != nil && ctx.Err() == nil {
+			err := g.contained(c, func() error { return g.listenTo(ctx, c, in, p, sub) })
+			if err != nil && ctx.Err() == nil {
 				g.o.Logger.Debug("a stream of changes ended", "server", p.server, "err", err)
 			}
 		})

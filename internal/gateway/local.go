@@ -155,8 +155,10 @@ func (g *Gateway) describe(ctx context.Context, c *call.Call, in *inbound) (upst
 		}
 	}
 	ds := make([]upstream.Description, len(names))
-	errs := make([]error, len(names))
-	g.each(names, func(i int, server string) { ds[i], errs[i] = g.o.Servers[server].Describe(ctx, in.caller) })
+	errs := g.each(c, names, func(i int, server string) (err error) {
+		ds[i], err = g.o.Servers[server].Describe(ctx, in.caller)
+		return err
+	})
 	all := strictjson.Object{}
 	var words []string
 	failed := 0

@@ -45,6 +45,18 @@ func (g *Gateway) outcome(ctx context.Context, c *call.Call, in *inbound, out ou
 	}
 }
 
+// contained makes a panic of work that is done for a call in another goroutine
+// an error: nobody else can recover it, and it would end the process.
+func (g *Gateway) contained(c *call.Call, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			g.o.Logger.Error("panic", "id", string(c.ID), "value", p, "stack", string(debug.Stack()))
+			err = errPanic
+		}
+	}()
+	return f()
+}
+
 func (g *Gateway) event(c *call.Call, in *inbound, kind string) audit.Event {
 	e := audit.Event{
 		ID: string(c.ID), Time: time.Now(), Kind: kind,

@@ -166,6 +166,8 @@ func serverRefusal(ctx context.Context, c *call.Call, err error) *refusal {
 	var rpc *mcp.Error
 	var status *upstream.StatusError
 	switch {
+	case errors.Is(err, errPanic):
+		return deny(c, call.Send, call.ReasonPanic, detail)
 	case errors.Is(err, call.ErrStale):
 		return deny(c, call.Send, call.ReasonStale, detail)
 	case errors.Is(err, call.ErrNotCleared), errors.Is(err, call.ErrSpent), errors.Is(err, call.ErrChanged):

@@ -19,6 +19,7 @@ var (
 	errDone      = errors.New("the answer was written already")
 	errSilent    = errors.New("the server showed no sign of life for longer than its timeout")
 	errHeld      = errors.New("a message was held by a check")
+	errPanic     = errors.New("the gateway failed on this message")
 )
 
 // request sends a request to where it is answered and writes the answer.
@@ -417,6 +418,10 @@ type client struct {
 
 // Notify implements upstream.Client.
 func (k *client) Notify(method string, params []byte) error {
+	return k.g.contained(k.c, func() error { return k.notify(method, params) })
+}
+
+func (k *client) notify(method string, params []byte) error {
 	if k.timer != nil {
 		k.timer.Reset(k.silence)
 	}
@@ -472,7 +477,15 @@ func (g *Gateway) pass(ctx context.Context, c *call.Call, in *inbound, method st
 }
 
 // Ask implements upstream.Client.
-func (k *client) Ask(ctx context.Context, method string, params []byte) ([]byte, *mcp.Error, error) {
+func (k *client) Ask(ctx context.Context, method string, params []byte) (result []byte, refused *mcp.Error, err error) {
+	err = k.g.contained(k.c, func() (err error) {
+		result, refused, err = k.ask(ctx, method, params)
+		return err
+	})
+	return result, refused, err
+}
+
+func (k *client) ask(ctx context.Context, method string, params []byte) ([]byte, *mcp.Error, error) {
 	if k.in.era != mcp.Legacy || k.in.peer == nil {
 		return nil, nil, upstream.ErrNotExpressible
 	}
