@@ -54,6 +54,9 @@ func (g *Gateway) initialize(ctx context.Context, c *call.Call, in *inbound, out
 			return deny(c, call.Admit, call.ReasonTooMany, "sessions").say("too many sessions: end one first")
 		}
 	}
+	if h, ok := out.(*httpOut); ok {
+		h.opens(s.id)
+	}
 	s.capabilities, s.clientInfo = caps, append([]byte(nil), info...)
 	s.version = version
 	in.session, in.peer = s, &s.peer
@@ -69,9 +72,6 @@ func (g *Gateway) initialize(ctx context.Context, c *call.Call, in *inbound, out
 		return ref
 	}
 	c.Pass(call.Send)
-	if h, ok := out.(*httpOut); ok {
-		h.newSession = s.id
-	}
 	if ref := g.answer(ctx, c, in, out, r.Append(nil)); ref != nil {
 		g.o.Sessions.close(s)
 		return ref

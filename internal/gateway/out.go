@@ -166,6 +166,14 @@ func (o *httpOut) last() {
 	_ = o.rc.SetWriteDeadline(time.Now().Add(unwantedBody + o.limits.WriteTime))
 }
 
+// opens names the session that the answer opens. It is told before the server
+// is asked, which may take so long that the headers go out first.
+func (o *httpOut) opens(session string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.newSession = session
+}
+
 // alive keeps a long call's connection open through intermediaries.
 func (o *httpOut) alive() {
 	o.mu.Lock()

@@ -31,6 +31,9 @@ func (g *Gateway) request(ctx context.Context, c *call.Call, in *inbound, out ou
 		}
 		defer end()
 		ctx = cctx
+		if l, ok := out.(*lineOut); ok {
+			l.call = cctx
+		}
 	}
 	if in.session != nil {
 		// The session's end ends its calls.

@@ -99,7 +99,7 @@ type pipe struct {
 // conversation itself is done in order.
 func (k *pipe) take(line []byte, tooLong bool) {
 	k.mu.Lock()
-	in := &inbound{path: k.path, server: k.server, peer: k.peer, session: k.session}
+	in := &inbound{path: k.path, server: k.server, peer: k.peer, session: k.session, era: k.peer.era()}
 	k.mu.Unlock()
 	c := call.New(time.Now())
 	c.Principal = k.principal
@@ -180,6 +180,14 @@ func (k *pipe) write(parts [][]byte) error {
 type lineOut struct {
 	k  *pipe
 	in *inbound
+	// call is the context of a request; nil for other messages.
+	call context.Context //nolint:containedctx // its cause says why the request ended
+}
+
+// hushed reports that the client cancelled the request: it is told nothing
+// more ("MUST NOT send any further messages for it").
+func (o *lineOut) hushed() bool {
+	return o.call != nil && errors.Is(context.Cause(o.call), errCancelled)
 }
 
 func (o *lineOut) send(rel call.Release) error {
@@ -187,12 +195,15 @@ func (o *lineOut) send(rel call.Release) error {
 	if err != nil {
 		return err
 	}
+	if o.hushed() {
+		return errCancelled
+	}
 	return o.k.write(b)
 }
 
 func (o *lineOut) finish(_ int, _ *refusal, rel call.Release) {
 	b, err := rel.Take()
-	if err != nil || o.in.msg.Kind == mcp.Notification || o.in.msg.Kind == mcp.Result || o.in.msg.Kind == mcp.ErrorReply {
+	if err != nil || o.hushed() || o.in.msg.Kind == mcp.Notification || o.in.msg.Kind == mcp.Result || o.in.msg.Kind == mcp.ErrorReply {
 		return
 	}
 	_ = o.k.write(b)
