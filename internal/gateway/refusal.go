@@ -192,6 +192,8 @@ func serverRefusal(ctx context.Context, c *call.Call, err error) *refusal {
 		return deny(c, call.Send, call.ReasonNotExpressible, detail).say("not possible with this server: " + detail)
 	case errors.Is(err, upstream.ErrTooLarge), errors.Is(err, upstream.ErrViolation):
 		return deny(c, call.Send, call.ReasonServerViolation, detail).say("the server behind the gateway broke the protocol; its answer was not passed on")
+	case errors.Is(err, upstream.ErrVersion):
+		return deny(c, call.Send, call.ReasonServerDown, detail).say("the server speaks no protocol version that is allowed here")
 	case errors.Is(err, upstream.ErrCutOff):
 		return deny(c, call.Send, call.ReasonServerDown, detail).
 			say("the connection to the server was lost during the call; it was not sent again, and whether it took effect is not known")
