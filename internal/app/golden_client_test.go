@@ -27,6 +27,8 @@ type client struct {
 	base  string
 	token func(name string) string
 	drain func()
+	stdio func(server string) *lines
+	lines *lines // instead of HTTP, once opened
 	view  *views
 	out   strings.Builder
 
@@ -138,6 +140,24 @@ func (c *client) step(s step) error {
 		fmt.Fprintf(&c.out, "> close %s\n", s.rest)
 		e.cancel()
 		<-e.done
+	case "stdio":
+		fmt.Fprintf(&c.out, "> stdio %s\n", s.rest)
+		c.lines = c.stdio(s.rest)
+	case "read":
+		fmt.Fprintf(&c.out, "> read\n")
+		l, err := c.lines.next(c.ctx)
+		if err != nil {
+			return err
+		}
+		c.last = []byte(l)
+		fmt.Fprintf(&c.out, "%s\n", c.view.client(l))
+	case "eof":
+		fmt.Fprintf(&c.out, "> eof\n")
+		err := c.lines.close()
+		for _, l := range c.lines.rest() {
+			fmt.Fprintf(&c.out, "%s\n", c.view.client(l))
+		}
+		return err
 	case "drain":
 		fmt.Fprintf(&c.out, "> drain\n")
 		c.drain()
@@ -151,7 +171,7 @@ func (c *client) step(s step) error {
 		c.open[name] = e
 	default:
 		e, err := c.send(s, "")
-		if err != nil {
+		if err != nil || e == nil {
 			return err
 		}
 		return c.finish(e)
@@ -300,6 +320,9 @@ func (c *client) send(s step, how string) (*exchange, error) {
 		}
 	}
 	fmt.Fprintf(&c.out, "> %s%s\n", how, c.view.client(label))
+	if c.lines != nil {
+		return nil, c.lines.write(c.view.expand(body))
+	}
 	return c.do(method, path, body, h)
 }
 

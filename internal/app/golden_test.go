@@ -171,6 +171,9 @@ func playArchive(t *testing.T, a *txtar.Archive) []txtar.File {
 	v := newViews(shown...)
 	c := newClient(t, ctx, b, g.base, g.token(t, ctx), v)
 	c.drain = func() { g.close(t) }
+	c.stdio = func(server string) *lines {
+		return newLines(func(r io.Reader, w io.Writer) error { return g.app.ServeStdio(ctx, server, r, w) })
+	}
 	err := c.play(string(v.expand(section(a, "client"))))
 	for name, e := range c.open {
 		e.cancel()
