@@ -100,7 +100,9 @@ type Options struct {
 	Guards  *guard.Set
 	Catalog *catalog.Catalog
 	// Record takes events; RecordOf overrides it by server (optional).
-	Record   audit.Recorder
+	Record audit.Recorder
+	// Outcomes takes the outcomes of calls whose intent is on the record.
+	Outcomes audit.Recorder
 	RecordOf map[string]audit.Recorder
 	// Times override Limits.CallTime by server and bound its silence.
 	Times  map[string]Times
@@ -141,7 +143,7 @@ func New(o Options) (*Gateway, error) {
 	switch {
 	case o.Authn == nil || o.Authz == nil || o.Guards == nil || o.Catalog == nil:
 		return nil, errors.New("gateway: authenticator, decider, guards and catalogue are required")
-	case o.Record == nil || o.Sealer == nil || o.Once == nil || o.Sessions == nil || o.Generations == nil || o.Logger == nil:
+	case o.Record == nil || o.Outcomes == nil || o.Sealer == nil || o.Once == nil || o.Sessions == nil || o.Generations == nil || o.Logger == nil:
 		return nil, errors.New("gateway: recorder, sealer, nonces, sessions, generations and logger are required")
 	case len(mcp.Supported(o.Floor)) == 0:
 		return nil, errors.New("gateway: no protocol version is at or above the floor")

@@ -37,6 +37,8 @@ type inbound struct {
 	// volunteered answers nobody asked for yet; spent marks a used state.
 	volunteered strictjson.Object
 	spent       bool
+	// intended marks that the intent is on the record.
+	intended bool
 }
 
 // serve is the whole of what happens to one message. The recorder wraps it;

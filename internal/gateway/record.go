@@ -21,6 +21,7 @@ func (g *Gateway) intent(ctx context.Context, c *call.Call, in *inbound) *refusa
 		g.o.Logger.Error("the record cannot be written", "err", err)
 		return deny(c, call.Clear, call.ReasonRecordFailed, err.Error())
 	}
+	in.intended = true
 	return nil
 }
 
