@@ -175,7 +175,7 @@ func (d *Decider) decide(q authz.Query, o *outcome) {
 
 // judge evaluates every policy that could match one request.
 func (d *Decider) judge(c caller, r rule, target types.Entity, q authz.Query, o *outcome) (allowed bool) {
-	action := actionUID(r.action)
+	action := types.Entity{UID: actionUID(r.action)}
 	found := d.index.find(c.entity, action, target)
 	if c.id.GroupsUnknown {
 		for _, e := range d.groups {
@@ -208,7 +208,7 @@ func (d *Decider) judge(c caller, r rule, target types.Entity, q authz.Query, o 
 		}
 	}
 	verdict, why := cedar.Authorize(policies(found), two{principal, target}, cedar.Request{
-		Principal: principal.UID, Action: action, Resource: target.UID, Context: types.NewRecord(fields)})
+		Principal: principal.UID, Action: action.UID, Resource: target.UID, Context: types.NewRecord(fields)})
 	for _, e := range why.Errors {
 		o.bar(ReasonError, string(e.PolicyID))
 	}

@@ -13,6 +13,8 @@ import (
 type entry struct {
 	name   cedar.PolicyID // file#id, or file:line:column
 	policy *cedar.Policy
+	// principal, action and resource are its scope.
+	principal, action, resource head
 	// context, claims and groups say what its conditions read.
 	context, claims, groups bool
 }
@@ -44,6 +46,42 @@ func headOf(s ast.IsScopeNode) head {
 	return head{}
 }
 
+// matches reports whether an entity, with all its parents, is in the scope.
+func (h head) matches(e types.Entity) bool {
+	if h.of != "" && h.of != e.UID.Type {
+		return false
+	}
+	return len(h.entities) == 0 || slices.ContainsFunc(h.entities, func(u types.EntityUID) bool {
+		return u == e.UID || !h.exact && e.Parents.Contains(u)
+	})
+}
+
+// ofServer says whether the scope matches the resources of a server: all of
+// them, some, or none.
+func (h head) ofServer(server string) certainty {
+	if h.of != "" && h.of != typeResource {
+		return never
+	}
+	if len(h.entities) == 0 {
+		return surely
+	}
+	for _, u := range h.entities {
+		switch {
+		case u == serverUID(server) && !h.exact:
+			return surely
+		case u.Type == typeResource && serverOf(u) == server:
+			return perhaps
+		}
+	}
+	return never
+}
+
+// couldBe reports whether the scope matches when the caller's parents are not
+// known.
+func (e *entry) couldBe(principal types.EntityType, action, target types.Entity) bool {
+	return (e.principal.of == "" || e.principal.of == principal) && e.action.matches(action) && e.resource.matches(target)
+}
+
 // inspect notes what the policy reads, and returns why it can never match, or
 // names what cannot be.
 func (e *entry) inspect() []string {
@@ -54,16 +92,17 @@ func (e *entry) inspect() []string {
 			problems[m] = true
 		}
 	}
-	e.head("principal", headOf(p.Principal), principalTypes(), principalParents(), say)
-	e.head("resource", headOf(p.Resource), resourceTypes(), []types.EntityType{typeServer}, say)
-	e.head("action", headOf(p.Action), []types.EntityType{typeAction}, nil, say)
+	e.principal, e.action, e.resource = headOf(p.Principal), headOf(p.Action), headOf(p.Resource)
+	e.head("principal", e.principal, principalTypes(), principalParents(), say)
+	e.head("resource", e.resource, resourceTypes(), []types.EntityType{typeServer}, say)
+	e.head("action", e.action, []types.EntityType{typeAction}, nil, say)
 	for _, c := range p.Conditions {
 		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
 			e.read(n, say)
 			return true
 		})
 	}
-	for _, u := range headOf(p.Principal).entities {
+	for _, u := range e.principal.entities {
 		e.groups = e.groups || u.Type == typeGroup
 	}
 	out := make([]string, 0, len(problems))

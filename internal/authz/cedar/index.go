@@ -7,10 +7,10 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 )
 
-// index finds the policies whose scope could match a request. Each policy
-// stands in one bucket: that of the entity in its resource scope, else of the
-// one in its principal scope, else among the rest. It leaves out only what
-// the scope rules out, so that a decision on what it finds equals one on all.
+// index finds the policies whose scope matches a request. Each policy stands
+// in one bucket: that of the entity in its resource scope, else of the one in
+// its principal scope, else among the rest. It leaves out only what the scope
+// rules out, so that a decision on what it finds equals one on all.
 type index struct {
 	all         []*entry
 	byResource  map[types.EntityUID]*bucket
@@ -25,7 +25,7 @@ type bucket struct {
 }
 
 func (b *bucket) add(e *entry) {
-	named := headOf(e.ast().Action).entities
+	named := e.action.entities
 	if len(named) == 0 {
 		b.any = append(b.any, e)
 		return
@@ -42,13 +42,6 @@ func (b *bucket) add(e *entry) {
 	}
 }
 
-func (b *bucket) find(action types.EntityUID, out []*entry) []*entry {
-	if b == nil {
-		return out
-	}
-	return append(append(out, b.any...), b.byAction[action]...)
-}
-
 func newIndex(all []*entry) *index {
 	x := &index{all: all, byResource: map[types.EntityUID]*bucket{}, byPrincipal: map[types.EntityUID]*bucket{}}
 	at := func(m map[types.EntityUID]*bucket, u types.EntityUID) *bucket {
@@ -58,9 +51,9 @@ func newIndex(all []*entry) *index {
 		return m[u]
 	}
 	for _, e := range all {
-		if r := headOf(e.ast().Resource).entities; len(r) == 1 {
+		if r := e.resource.entities; len(r) == 1 {
 			at(x.byResource, r[0]).add(e)
-		} else if p := headOf(e.ast().Principal).entities; len(p) == 1 {
+		} else if p := e.principal.entities; len(p) == 1 {
 			at(x.byPrincipal, p[0]).add(e)
 		} else {
 			x.rest.add(e)
@@ -69,17 +62,41 @@ func newIndex(all []*entry) *index {
 	return x
 }
 
-// find returns the policies that could match. An entity matches by itself or
-// by its parents, and no parent here has parents of its own.
-func (x *index) find(principal types.Entity, action types.EntityUID, resource types.Entity) []*entry {
-	out := x.rest.find(action, nil)
-	out = x.byResource[resource.UID].find(action, out)
-	for p := range resource.Parents.All() {
-		out = x.byResource[p].find(action, out)
+// find returns the policies whose scope matches. An entity matches by itself
+// or by its parents, and no parent here has parents of its own.
+func (x *index) find(principal, action, resource types.Entity) []*entry {
+	var out []*entry
+	take := func(b *bucket) {
+		if b == nil {
+			return
+		}
+		for _, list := range [...][]*entry{b.any, b.byAction[action.UID]} {
+			for _, e := range list {
+				if e.principal.matches(principal) && e.action.matches(action) && e.resource.matches(resource) {
+					out = append(out, e)
+				}
+			}
+		}
 	}
-	out = x.byPrincipal[principal.UID].find(action, out)
+	take(&x.rest)
+	take(x.byResource[resource.UID])
+	for p := range resource.Parents.All() {
+		take(x.byResource[p])
+	}
+	take(x.byPrincipal[principal.UID])
 	for p := range principal.Parents.All() {
-		out = x.byPrincipal[p].find(action, out)
+		take(x.byPrincipal[p])
+	}
+	return out
+}
+
+// ofServer returns the policies whose scope matches some resource of a server.
+func (x *index) ofServer(principal, action types.Entity, server string) []*entry {
+	var out []*entry
+	for _, e := range x.all {
+		if e.principal.matches(principal) && e.action.matches(action) && e.resource.ofServer(server) != never {
+			out = append(out, e)
+		}
 	}
 	return out
 }

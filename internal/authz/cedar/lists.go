@@ -61,10 +61,12 @@ const (
 // known: can when a permit might match, barred when a forbid surely matches or
 // a policy surely fails. Whoever is barred cannot.
 func (d *Decider) could(c caller, action string, target types.Entity) (can, barred bool) {
-	act := actionUID(action)
+	act := types.Entity{UID: actionUID(action)}
 	family := target.UID.Type == typeResource && strings.Contains(string(target.UID.ID), "{")
-	found := d.index.all
-	if !family {
+	var found []*entry
+	if family {
+		found = d.index.ofServer(c.entity, act, serverOf(target.UID))
+	} else {
 		found = d.index.find(c.entity, act, target)
 	}
 	if c.id.GroupsUnknown {
@@ -73,24 +75,22 @@ func (d *Decider) could(c caller, action string, target types.Entity) (can, barr
 				return false, true
 			}
 		}
+		found = slices.DeleteFunc(found, func(e *entry) bool { return e.groups })
 	}
 	principal, err := c.with(slices.ContainsFunc(found, func(e *entry) bool { return e.claims }), true)
 	if err != nil {
 		return false, true
 	}
-	env := eval.Env{Entities: two{principal, target}, Principal: principal.UID, Action: act, Resource: target.UID, Context: eval.Variable("context")}
+	env := eval.Env{Entities: two{principal, target}, Principal: principal.UID, Action: act.UID, Resource: target.UID, Context: eval.Variable("context")}
 	if family {
 		env.Entities, env.Resource = two{principal: principal}, eval.Variable("resource")
 	}
 	for _, e := range found {
-		if c.id.GroupsUnknown && e.groups {
-			continue
-		}
 		policy, most := e.ast(), surely
 		if family {
 			whole := *policy
 			whole.Resource = ast.ScopeTypeAll{}
-			most = headOf(policy.Resource).ofServer(serverOf(target.UID))
+			most = e.resource.ofServer(serverOf(target.UID))
 			policy = &whole
 		}
 		match, fails := partly(env, policy)
@@ -124,40 +124,4 @@ func partly(env eval.Env, p *ast.Policy) (match certainty, fails bool) {
 		return surely, true
 	}
 	return perhaps, false
-}
-
-// ofServer says whether a resource scope matches the resources of a server:
-// all of them, some, or none.
-func (h head) ofServer(server string) certainty {
-	if h.of != "" && h.of != typeResource {
-		return never
-	}
-	if len(h.entities) == 0 {
-		return surely
-	}
-	for _, u := range h.entities {
-		switch {
-		case u == serverUID(server) && !h.exact:
-			return surely
-		case u.Type == typeResource && serverOf(u) == server:
-			return perhaps
-		}
-	}
-	return never
-}
-
-// couldBe reports whether the scope matches when the caller's parents are not
-// known.
-func (e *entry) couldBe(principal types.EntityType, action types.EntityUID, target types.Entity) bool {
-	p, a, r := headOf(e.ast().Principal), headOf(e.ast().Action), headOf(e.ast().Resource)
-	return (p.of == "" || p.of == principal) && a.matches(types.Entity{UID: action}) && r.matches(target)
-}
-
-func (h head) matches(e types.Entity) bool {
-	if h.of != "" && h.of != e.UID.Type {
-		return false
-	}
-	return len(h.entities) == 0 || slices.ContainsFunc(h.entities, func(u types.EntityUID) bool {
-		return u == e.UID || !h.exact && e.Parents.Contains(u)
-	})
 }

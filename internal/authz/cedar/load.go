@@ -253,7 +253,7 @@ func parseCedar(path string, text []byte) (list cedar.PolicyList, err error) {
 // syntax is the problem of a text that does not parse, moved to where its
 // statement stands in the file.
 func syntax(path string, err error, s statement) config.Problem {
-	p := config.Problem{File: path, Line: s.line, Column: s.column, Next: "see the Cedar grammar"}
+	p := config.Problem{File: path, Line: s.line, Column: s.column, Next: "look at and just before this place"}
 	text := strings.TrimPrefix(err.Error(), "parser error: ")
 	if m := regexp.MustCompile(`<input>:(\d+):(\d+):?`).FindStringSubmatchIndex(text); m != nil {
 		line, _ := strconv.Atoi(text[m[2]:m[3]])
