@@ -1,0 +1,363 @@
+package jwt
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/munjigi/munjigi/internal/base/strictjson"
+	"github.com/munjigi/munjigi/internal/call"
+)
+
+// Provider says whose habits the tokens of an issuer have. docs/identity.md
+// describes each.
+type Provider string
+
+// Providers.
+const (
+	Generic  Provider = "generic" // RFC 9068
+	Keycloak Provider = "keycloak"
+	Entra    Provider = "entra"
+	Okta     Provider = "okta"
+	Auth0    Provider = "auth0"
+	Google   Provider = "google"
+)
+
+// recipe is what differs before a token is seen.
+type recipe struct {
+	types    []string
+	lifetime time.Duration
+	// judge holds the issuer's URL against the provider's forms and returns
+	// the tenant that it names, if it does.
+	judge func(*url.URL) (string, error)
+}
+
+func recipeOf(p Provider) (recipe, error) {
+	any := func(*url.URL) (string, error) { return "", nil }
+	switch p {
+	case "", Generic:
+		return recipe{[]string{"at+jwt", "application/at+jwt"}, DefaultLifetime, any}, nil
+	case Keycloak:
+		return recipe{[]string{"jwt", "at+jwt"}, DefaultLifetime, any}, nil
+	case Entra:
+		// iat lies five minutes before the token was made, and the longest
+		// default lifetime is 90 minutes from then.
+		return recipe{[]string{"jwt", "at+jwt"}, DefaultLifetime + 5*time.Minute, entraTenant}, nil
+	case Okta:
+		return recipe{[]string{"", "jwt", "at+jwt"}, DefaultLifetime, oktaServer}, nil
+	case Auth0:
+		return recipe{[]string{"jwt", "at+jwt"}, DefaultLifetime, any}, nil
+	case Google:
+		return recipe{}, errors.New("the access tokens of Google are opaque and cannot be verified as JWTs: put an authorization server that issues JWTs in front, with Google as its sign-in")
+	}
+	return recipe{}, fmt.Errorf("provider %q is not known: generic, keycloak, entra, okta, auth0 or google", p)
+}
+
+// entraIssuer has the tenant's GUID, and v2.0 for tokens of version 2.
+var entraIssuer = regexp.MustCompile(`^/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})/(v2\.0)?$`)
+
+// entraConsumers is the tenant of everybody's personal account.
+const entraConsumers = "9188040d-6c67-4c5b-b112-36a304b66dad"
+
+func entraTenant(u *url.URL) (string, error) {
+	m := entraIssuer.FindStringSubmatch(u.EscapedPath())
+	if m == nil {
+		return "", errors.New("name one tenant by its ID, never common, organizations or consumers: https://login.microsoftonline.com/{tenant}/v2.0, or https://sts.windows.net/{tenant}/ for tokens of version 1")
+	}
+	if m[1] == entraConsumers {
+		return "", errors.New("this is the tenant of all personal accounts; name your own tenant")
+	}
+	return m[1], nil
+}
+
+// templated reports that the issuer of a published key is the template of this
+// one: Entra's keys serve many tenants.
+func (is *issuer) templated(of string) bool {
+	return strings.ReplaceAll(of, "{tenantid}", is.tenant) == is.Issuer.Issuer
+}
+
+func oktaServer(u *url.URL) (string, error) {
+	if name, ok := strings.CutPrefix(u.EscapedPath(), "/oauth2/"); !ok || name == "" || strings.Contains(name, "/") {
+		return "", errors.New("tokens of Okta's org authorization server are not for others to verify; use a custom one: https://{domain}/oauth2/{id}")
+	}
+	return "", nil
+}
+
+// recipe reads what providers say in their own ways: subject, kind, client,
+// scopes, tenant, groups and roles.
+func (is *issuer) recipe(c claims, id *call.Identity) error {
+	var err error
+	switch is.Provider {
+	case Keycloak:
+		err = is.keycloak(c, id)
+	case Entra:
+		err = is.entra(c, id)
+	case Okta:
+		err = is.okta(c, id)
+	case Auth0:
+		err = is.auth0(c, id)
+	default:
+		err = is.generic(c, id)
+	}
+	if err != nil {
+		return err
+	}
+	return is.rights(c, id)
+}
+
+// rights reads groups, roles and tenant from the claims that are configured or
+// usual. Groups that the issuer left out for their number are unknown.
+func (is *issuer) rights(c claims, id *call.Identity) error {
+	groups, roles := "groups", "roles"
+	if is.Groups != "" {
+		groups = is.Groups
+	}
+	if is.Roles != "" || is.Provider == Keycloak {
+		// Keycloak's roles have their own claims and prefixes; a claim that
+		// could imitate them counts only where the operator names it.
+		roles = is.Roles
+	}
+	var ok bool
+	if id.Groups, ok = c.texts(groups, true); !ok {
+		return ErrClaims
+	}
+	more, ok := c.texts(roles, true)
+	if !ok {
+		return ErrClaims
+	}
+	id.Roles = append(id.Roles, more...)
+	if is.Tenant != "" {
+		if id.Tenant, ok = c.optional(is.Tenant); !ok {
+			return ErrClaims
+		}
+	}
+	elsewhere, ok := c.inner("_claim_names")
+	if !ok {
+		return ErrClaims
+	}
+	if elsewhere.has(groups) || c.has("hasgroups") {
+		id.GroupsUnknown, id.Groups = true, nil
+	}
+	return nil
+}
+
+// notForAPIs reports claims that OpenID Connect puts into ID and logout
+// tokens.
+func (c claims) notForAPIs() bool {
+	return slices.ContainsFunc([]string{"nonce", "at_hash", "c_hash", "s_hash", "events"}, func(n string) bool {
+		_, ok := c.members.Get(n)
+		return ok
+	})
+}
+
+// client returns the client that the first claim present names. Two that
+// disagree name none.
+func (c claims) client(names ...string) (string, bool) {
+	var out string
+	for _, n := range names {
+		s, ok := c.optional(n)
+		if !ok || s != "" && out != "" && s != out {
+			return "", false
+		}
+		if s != "" {
+			out = s
+		}
+	}
+	return out, out != ""
+}
+
+// generic reads RFC 9068: client_id is required, and a client that acts for
+// itself is its own subject.
+func (is *issuer) generic(c claims, id *call.Identity) error {
+	if c.notForAPIs() {
+		return ErrIDToken
+	}
+	var ok1, ok2 bool
+	id.Client, ok1 = c.client("client_id", "azp")
+	id.Scopes, ok2 = c.scopes("scope")
+	if !ok1 || !ok2 {
+		return ErrClaims
+	}
+	id.Kind = call.Person
+	if id.Subject == id.Client {
+		id.Kind = call.Workload
+	}
+	return nil
+}
+
+// keycloak tells its tokens apart by a claim, whatever the header says.
+func (is *issuer) keycloak(c claims, id *call.Identity) error {
+	bound := false
+	switch typ, ok := c.text("typ", 64); {
+	case !ok:
+		return ErrClaims
+	case typ == "DPoP":
+		bound = true
+	case typ != "Bearer":
+		return ErrIDToken
+	}
+	if cnf, ok := c.confirmation(); bound && (!ok || cnf.JKT == "") {
+		return ErrBound
+	}
+	var ok bool
+	if id.Client, ok = c.client("azp"); !ok {
+		return ErrClaims
+	}
+	if id.Scopes, ok = c.scopes("scope"); !ok {
+		return ErrClaims
+	}
+	id.Kind = call.Person
+	name, ok1 := c.optional("preferred_username")
+	self, ok2 := c.optional("client_id")
+	if !ok1 || !ok2 {
+		return ErrClaims
+	}
+	if self == id.Client && strings.EqualFold(name, "service-account-"+id.Client) {
+		id.Kind = call.Workload
+	}
+	realm, ok := c.inner("realm_access")
+	if !ok {
+		return ErrClaims
+	}
+	roles, ok := realm.texts("roles", false)
+	if !ok {
+		return ErrClaims
+	}
+	for _, r := range roles {
+		id.Roles = append(id.Roles, "realm:"+r)
+	}
+	clients, ok := c.inner("resource_access")
+	if !ok {
+		return ErrClaims
+	}
+	escape := strings.NewReplacer("%", "%25", ":", "%3A")
+	for _, m := range clients.members {
+		of, ok := clients.inner(m.Name)
+		if !ok {
+			return ErrClaims
+		}
+		roles, ok := of.texts("roles", false)
+		if !ok {
+			return ErrClaims
+		}
+		for _, r := range roles {
+			id.Roles = append(id.Roles, "client:"+escape.Replace(m.Name)+":"+r)
+		}
+	}
+	return nil
+}
+
+// entra keys users by the tenant, which its issuer names, and the object ID;
+// sub differs for each application.
+func (is *issuer) entra(c claims, id *call.Identity) error {
+	if c.notForAPIs() {
+		return ErrIDToken
+	}
+	tid, ok1 := c.text("tid", 64)
+	oid, ok2 := c.text("oid", 64)
+	ver, ok3 := c.text("ver", 8)
+	idtyp, ok4 := c.text("idtyp", 16)
+	scopes, ok5 := c.scopes("scp")
+	roles, ok6 := c.texts("roles", false)
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || tid != is.tenant || oid == "" {
+		return ErrClaims
+	}
+	name := "appid"
+	if strings.HasSuffix(is.Issuer.Issuer, "/v2.0") {
+		name = "azp"
+	}
+	if want := map[string]string{"appid": "1.0", "azp": "2.0"}[name]; ver != want {
+		return ErrClaims
+	}
+	var ok bool
+	if id.Client, ok = c.client(name); !ok {
+		return ErrIDToken
+	}
+	switch {
+	case len(scopes) > 0 && (idtyp == "" || idtyp == "user"):
+		id.Kind, id.Scopes = call.Person, scopes
+	case len(scopes) == 0 && len(roles) > 0 && (idtyp == "app" || idtyp == "" && id.Subject == oid):
+		// The application roles that were granted are its scopes.
+		id.Kind, id.Scopes = call.Workload, slices.Clone(roles)
+	default:
+		return ErrIDToken
+	}
+	id.Subject, id.Tenant = oid, tid
+	return nil
+}
+
+// okta keys users by uid: their sub is a login name, which can change hands.
+func (is *issuer) okta(c claims, id *call.Identity) error {
+	if c.notForAPIs() {
+		return ErrIDToken
+	}
+	var ok bool
+	if id.Client, ok = c.client("cid"); !ok {
+		return ErrIDToken
+	}
+	if id.Scopes, ok = c.scopes("scp"); !ok {
+		return ErrClaims
+	}
+	uid, ok := c.optional("uid")
+	switch {
+	case !ok:
+		return ErrClaims
+	case uid != "":
+		id.Kind, id.Subject = call.Person, uid
+	case id.Subject == id.Client:
+		id.Kind = call.Workload
+	default:
+		return ErrClaims
+	}
+	return nil
+}
+
+// auth0 names a client that acts for itself ID@clients.
+func (is *issuer) auth0(c claims, id *call.Identity) error {
+	if c.notForAPIs() {
+		return ErrIDToken
+	}
+	var ok bool
+	if id.Client, ok = c.client("azp", "client_id"); !ok {
+		return ErrClaims
+	}
+	if id.Scopes, ok = c.scopes("scope"); !ok {
+		return ErrClaims
+	}
+	if id.Roles, ok = c.texts("permissions", false); !ok {
+		return ErrClaims
+	}
+	if id.Tenant, ok = c.optional("org_id"); !ok {
+		return ErrClaims
+	}
+	gty, ok := c.gty()
+	if !ok {
+		return ErrClaims
+	}
+	self := id.Subject == id.Client+"@clients"
+	if gty != "" && (gty == "client-credentials") != self {
+		return ErrClaims
+	}
+	id.Kind = call.Person
+	if self {
+		id.Kind = call.Workload
+	}
+	return nil
+}
+
+// gty returns the grant, or the last of several.
+func (c claims) gty() (string, bool) {
+	raw, ok := c.members.Get("gty")
+	if !ok || strictjson.TypeOf(raw) == strictjson.TypeNull {
+		return "", true
+	}
+	list, ok := c.texts("gty", true)
+	if !ok || len(list) == 0 {
+		return "", false
+	}
+	return list[len(list)-1], true
+}
