@@ -47,7 +47,8 @@ func floorOf(pkg string) (level, bool) {
 
 		"internal/audit/log":           implementation,
 		"internal/authn/local":         implementation,
-		"internal/authz/local":         implementation,
+		"internal/authn/jwt":           implementation,
+		"internal/authz/cedar":         implementation,
 		"internal/catalog/cache":       implementation,
 		"internal/control":             implementation,
 		"internal/credential/static":   implementation,
