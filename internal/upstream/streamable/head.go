@@ -30,8 +30,9 @@ type head struct {
 	// length is the body's length in bytes, -1 when it is not given.
 	length  int64
 	chunked bool
-	// close says that the connection ends with this response.
-	close      bool
+	// close says that the connection ends with this response; old that the
+	// server speaks HTTP/1.0.
+	close, old bool
 	compressed bool
 	session    string
 	badSession bool
@@ -90,7 +91,7 @@ func (h *head) statusLine(line []byte) error {
 	switch line[7] {
 	case '1':
 	case '0':
-		h.close = true
+		h.close, h.old = true, true
 	default:
 		return violation("the answer is not HTTP/1.1")
 	}
@@ -174,6 +175,9 @@ func (h *head) contentLength(value []byte) error {
 // framing settles where the body ends (RFC 9112 section 6.3).
 func (h *head) framing() error {
 	switch {
+	case h.chunked && h.old:
+		// RFC 9112 section 6.1: such a message's framing is faulty.
+		return violation("an HTTP/1.0 answer has a transfer coding")
 	case h.chunked && h.length >= 0:
 		return violation("the answer has two lengths")
 	case h.status == 204 || h.status == 304:
