@@ -56,7 +56,7 @@ staticcheck: | $(OUT)
 	@echo staticcheck 1 0 >>$(COUNTS)
 
 golangci: | $(OUT)
-	$(GOLANGCI) run ./...
+	$(GOLANGCI) run -c test/real/golangci.yml ./...
 	@echo golangci 1 0 >>$(COUNTS)
 
 gosec: | $(OUT)
