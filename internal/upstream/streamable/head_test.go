@@ -35,7 +35,7 @@ func TestHead(t *testing.T) {
 		{"chunked", "HTTP/1.1 200 OK\r\nTRANSFER-ENCODING: Chunked\r\nContent-Type: text/event-stream; charset=UTF-8\r\n\r\n",
 			head{status: 200, kind: mcp.ContentEventStream, length: -1, chunked: true}},
 		{"until the end", "HTTP/1.1 200 OK\r\n\r\n", head{status: 200, length: -1, close: true}},
-		{"old version", "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n", head{status: 200, length: 1, close: true}},
+		{"old version", "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n", head{status: 200, length: 1, close: true, old: true}},
 		{"close", "HTTP/1.1 200 OK\r\nConnection: keep-alive, Close\r\nContent-Length: 1\r\n\r\n", head{status: 200, length: 1, close: true}},
 		{"no content", "HTTP/1.1 204 No Content\r\n\r\n", head{status: 204}},
 		{"not modified", "HTTP/1.1 304 X\r\nContent-Length: 99\r\n\r\n", head{status: 304}},
