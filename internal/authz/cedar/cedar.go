@@ -185,14 +185,13 @@ func (d *Decider) judge(c caller, r rule, target types.Entity, q authz.Query, o 
 		}
 		found = slices.DeleteFunc(found, func(e *entry) bool { return e.groups })
 	}
-	reads := func(f func(*entry) bool) bool { return slices.ContainsFunc(found, f) }
-	principal, err := c.with(reads(func(e *entry) bool { return e.claims }), false)
+	principal, err := c.with(found, false)
 	if err != nil {
 		o.bar(ReasonClaims, "")
 		return false
 	}
 	fields := types.RecordMap{}
-	if reads(func(e *entry) bool { return e.context }) {
+	if slices.ContainsFunc(found, func(e *entry) bool { return e.context }) {
 		fields["method"] = types.String(q.Target.Method)
 		if r.arguments {
 			args := q.Arguments

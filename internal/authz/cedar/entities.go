@@ -1,6 +1,8 @@
 package cedar
 
 import (
+	"slices"
+
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/eval"
 
@@ -45,36 +47,45 @@ func newCaller(p call.Principal, l strictjson.Limits) (caller, error) {
 	return caller{id: id, limits: l, entity: types.Entity{UID: uid, Parents: types.NewEntityUIDSet(parents...)}}, nil
 }
 
-// with returns the caller's entity with its attributes. Claims are read only
-// when a policy looks at them. For a list, how and when somebody signed in is
-// unknown: signing in again changes it, so a tool that needs it is listed.
-func (c caller) with(claims, list bool) (types.Entity, error) {
-	id, m := c.id, types.RecordMap{
-		"issuer":         types.String(c.id.Issuer),
-		"subject":        types.String(c.id.Subject),
-		"client":         types.String(c.id.Client),
-		"kind":           types.String(kindName(c.id.Kind)),
-		"tenant":         types.String(c.id.Tenant),
-		"scopes":         texts(c.id.Scopes),
-		"roles":          texts(c.id.Roles),
-		"actors":         texts(c.id.Actors),
-		"groups_unknown": types.Boolean(c.id.GroupsUnknown),
-		attrGroups:       texts(c.id.Groups),
-		attrACR:          types.String(c.id.ACR),
-		attrAMR:          texts(c.id.AMR),
-		attrAuthTime:     types.Long(c.id.AuthTime),
+// with returns the caller's entity with the attributes that policies ask for.
+// For a list, how and when somebody signed in is unknown: signing in again
+// changes it, so a tool that needs it is listed.
+func (c caller) with(found []*entry, list bool) (types.Entity, error) {
+	id, m := c.id, types.RecordMap{}
+	set := func(name types.String, v func() types.Value) {
+		if slices.ContainsFunc(found, func(e *entry) bool { return e.attributes[name] }) {
+			m[name] = v()
+		}
 	}
+	text := func(name types.String, s string) { set(name, func() types.Value { return types.String(s) }) }
+	names := func(name types.String, l []string) { set(name, func() types.Value { return texts(l) }) }
+	text("issuer", id.Issuer)
+	text("subject", id.Subject)
+	text("client", id.Client)
+	text("kind", kindName(id.Kind))
+	text("tenant", id.Tenant)
+	names("scopes", id.Scopes)
+	names("roles", id.Roles)
+	names("actors", id.Actors)
+	names(attrGroups, id.Groups)
+	set("groups_unknown", func() types.Value { return types.Boolean(id.GroupsUnknown) })
 	if list {
 		for _, name := range []types.String{attrACR, attrAMR, attrAuthTime} {
-			m[name] = eval.Variable(name)
+			set(name, func() types.Value { return eval.Variable(name) })
 		}
+	} else {
+		text(attrACR, id.ACR)
+		names(attrAMR, id.AMR)
+		set(attrAuthTime, func() types.Value { return types.Long(id.AuthTime) })
 	}
-	if claims {
-		r, err := claimsRecord(id.Claims, c.limits)
-		if err != nil {
-			return types.Entity{}, err
-		}
-		m[attrClaims] = r
+	var err error
+	set(attrClaims, func() types.Value {
+		var r types.Record
+		r, err = claimsRecord(id.Claims, c.limits)
+		return r
+	})
+	if err != nil {
+		return types.Entity{}, err
 	}
 	e := c.entity
 	e.Attributes = types.NewRecord(m)

@@ -15,8 +15,10 @@ type entry struct {
 	policy *cedar.Policy
 	// principal, action and resource are its scope.
 	principal, action, resource head
-	// context, claims and groups say what its conditions read.
-	context, claims, groups bool
+	// attributes are the names that its conditions ask any entity or record
+	// for; context and groups say what else they read.
+	attributes      map[types.String]bool
+	context, groups bool
 }
 
 func (e *entry) forbids() bool { return e.policy.Effect() == cedar.Forbid }
@@ -144,12 +146,11 @@ func (e *entry) head(part string, h head, of, parents []types.EntityType, say fu
 // read notes what one node of a condition reads and names.
 func (e *entry) read(n ast.IsNode, say func(string)) {
 	attribute := func(name types.String) {
-		switch name {
-		case attrClaims:
-			e.claims = true
-		case attrGroups:
-			e.groups = true
+		if e.attributes == nil {
+			e.attributes = map[types.String]bool{}
 		}
+		e.attributes[name] = true
+		e.groups = e.groups || name == attrGroups
 	}
 	switch v := n.(type) {
 	case ast.NodeTypeVariable:

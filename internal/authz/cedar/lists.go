@@ -77,7 +77,7 @@ func (d *Decider) could(c caller, action string, target types.Entity) (can, barr
 		}
 		found = slices.DeleteFunc(found, func(e *entry) bool { return e.groups })
 	}
-	principal, err := c.with(slices.ContainsFunc(found, func(e *entry) bool { return e.claims }), true)
+	principal, err := c.with(found, true)
 	if err != nil {
 		return false, true
 	}

@@ -261,7 +261,9 @@ func syntax(path string, err error, s statement) config.Problem {
 		if line == 1 {
 			column += s.column - 1
 		}
-		p.Line, p.Column = line+s.line-1, column
+		if line > 0 && column > 0 {
+			p.Line, p.Column = line+s.line-1, column
+		}
 		text = strings.TrimPrefix(text[:m[0]]+strings.TrimPrefix(text[m[1]:], " "), "parse error at ")
 	}
 	p.Message = "does not parse: " + config.Visible(text)
