@@ -460,10 +460,13 @@ func (c *client) event(e *exchange) error {
 	for {
 		e.mu.Lock()
 		n, changed, ended := len(e.events), e.changed, e.err
-		e.mu.Unlock()
+		var ev sseEvent
 		if n > e.next {
 			c.head(e)
-			ev := e.events[e.next]
+			ev = e.events[e.next]
+		}
+		e.mu.Unlock()
+		if n > e.next {
 			e.next++
 			c.show(ev)
 			if ev.data == "" {
