@@ -282,8 +282,8 @@ func record(t *testing.T, g *gatewayUnderTest, v *views) string {
 			c = &entries{}
 			byID[e.ID], all = c, append(all, c)
 		}
-		if began := e.Time.Add(-e.Duration); c.began.IsZero() || began.Before(c.began) {
-			c.began = began
+		if c.began.IsZero() || e.Kind == audit.KindOutcome {
+			c.began = e.Time.Add(-e.Duration)
 		}
 		c.list = append(c.list, e)
 		return true

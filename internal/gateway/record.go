@@ -40,7 +40,7 @@ func (g *Gateway) outcome(ctx context.Context, c *call.Call, in *inbound, out ou
 	for _, d := range c.Trail() {
 		e.Trail = append(e.Trail, audit.Step{Stage: d.Stage.String(), Effect: d.Effect.String(), Reason: string(d.Reason), Detail: d.Detail})
 	}
-	e.Duration = time.Since(c.Started)
+	e.Duration = e.Time.Sub(c.Started)
 	if err := g.recorder(c.Target.Server).Record(context.WithoutCancel(ctx), &e); err != nil {
 		g.o.Logger.Error("the record cannot be written", "err", err)
 	}
