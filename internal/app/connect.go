@@ -16,6 +16,7 @@ import (
 
 	"github.com/munjigi/munjigi/internal/authn/local"
 	"github.com/munjigi/munjigi/internal/config"
+	"github.com/munjigi/munjigi/internal/gateway"
 )
 
 // ConnectPath returns where the socket of `munjigi connect` is.
@@ -66,8 +67,6 @@ func (a *App) ServeConnect(ctx context.Context) error {
 
 func (a *App) connected(ctx context.Context, c *net.UnixConn) {
 	defer func() { _ = c.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
-	defer stop()
 	_ = c.SetReadDeadline(time.Now().Add(helloTime))
 	in := bufio.NewReaderSize(c, 4096)
 	line, err := in.ReadSlice('\n')
@@ -76,9 +75,24 @@ func (a *App) connected(ctx context.Context, c *net.UnixConn) {
 		return
 	}
 	_ = c.SetReadDeadline(time.Time{})
-	if err := a.current.Load().ServeStdio(ctx, local.Attached("connect"), h.Server, in, c); err != nil && ctx.Err() == nil {
+	w := timed{c, a.Config().Limits.WriteTimeout}
+	if err := gateway.Converse(ctx, a.current.Load, local.Attached("connect"), h.Server, in, w); err != nil && ctx.Err() == nil {
 		a.o.Logger.Debug("a connection ended", "err", err)
 	}
+}
+
+// timed is a connection whose reader is cut off when it stands still.
+type timed struct {
+	net.Conn
+	most time.Duration
+}
+
+// Write implements io.Writer.
+func (t timed) Write(b []byte) (int, error) {
+	if err := t.SetWriteDeadline(time.Now().Add(t.most)); err != nil {
+		return 0, err
+	}
+	return t.Conn.Write(b)
 }
 
 // Connect joins a pair of streams to the running gateway of a data folder

@@ -476,7 +476,7 @@ func (s *stage) serve(w http.ResponseWriter, r *http.Request) {
 		reply(w, m, `{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}},"ttlMs":60000,"cacheScope":"private","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"stage","version":"1"}}}`)
 	case "tools/list":
 		var list []string
-		for _, name := range append([]string{"echo", "wait", "big", "chatty"}, keysOf(s.tools)...) {
+		for _, name := range append([]string{"echo", "wait", "big", "chatty", "ask"}, keysOf(s.tools)...) {
 			list = append(list, fmt.Sprintf(`{"name":%q,"inputSchema":{"type":"object"}}`, name))
 		}
 		reply(w, m, `{"resultType":"complete","tools":[`+strings.Join(list, ",")+`],"ttlMs":60000,"cacheScope":"private"}`)
@@ -539,6 +539,13 @@ func (s *stage) tool(w http.ResponseWriter, r *http.Request, m message) {
 		case <-r.Context().Done():
 			s.gone <- p.Arguments.Text
 		}
+	case "ask":
+		if strings.Contains(string(m.Params), "inputResponses") {
+			reply(w, m, text("answered"))
+			return
+		}
+		reply(w, m, `{"resultType":"input_required","requestState":"mine","inputRequests":{"k":{"method":"elicitation/create",`+
+			`"params":{"message":"?","requestedSchema":{"type":"object","properties":{"a":{"type":"string"}}}}}}}`)
 	case "big":
 		s.entered <- p.Name
 		reply(w, m, text(strings.Repeat("x", p.Arguments.N)))

@@ -78,7 +78,7 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.current.Load
 
 // ServeStdio speaks on one pair of streams for the lone operator (wrap).
 func (a *App) ServeStdio(ctx context.Context, server string, r io.Reader, w io.Writer) error {
-	return a.current.Load().ServeStdio(ctx, local.Attached("stdio"), server, r, w)
+	return gateway.Converse(ctx, a.current.Load, local.Attached("stdio"), server, r, w)
 }
 
 // Watch reloads when the config file changes and when told to, until ctx

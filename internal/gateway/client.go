@@ -129,5 +129,7 @@ func (k *client) ask(ctx context.Context, method string, params []byte) ([]byte,
 		return r.result, r.err, nil
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)
+	case <-k.in.over:
+		return nil, nil, errGone
 	}
 }

@@ -42,7 +42,7 @@ func (g *Gateway) listen(ctx context.Context, c *call.Call, in *inbound, out out
 		return ref
 	}
 	sub := &subscription{g: g, c: c, in: in, out: out, want: len(parts), asked: filter, honoured: strictjson.Object{}}
-	ctx, cancel := g.streamContext(ctx, c, out)
+	ctx, cancel := g.streamContext(ctx, c, in, out)
 	defer cancel()
 	var wg sync.WaitGroup
 	errs := make([]error, len(parts))
@@ -81,7 +81,7 @@ func (g *Gateway) listen(ctx context.Context, c *call.Call, in *inbound, out out
 
 // streamContext ends with the caller's proof, with the gateway, or when the
 // client goes away; in between it keeps the connection open.
-func (g *Gateway) streamContext(ctx context.Context, c *call.Call, out outbox) (context.Context, context.CancelFunc) {
+func (g *Gateway) streamContext(ctx context.Context, c *call.Call, in *inbound, out outbox) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		check := time.NewTicker(checkEvery)
@@ -93,6 +93,9 @@ func (g *Gateway) streamContext(ctx context.Context, c *call.Call, out outbox) (
 			case <-ctx.Done():
 				return
 			case <-g.drain:
+				cancel()
+				return
+			case <-in.over:
 				cancel()
 				return
 			case <-check.C:
@@ -209,7 +212,11 @@ func (g *Gateway) listenTo(ctx context.Context, c *call.Call, in *inbound, p par
 	if err != nil {
 		return err
 	}
-	return g.o.Servers[p.server].Listen(ctx, cl, in.caller, &subscriber{sub: sub, c: f, cl: cl, server: p.server})
+	s := g.o.Servers[p.server]
+	if s == nil {
+		return upstream.ErrDown
+	}
+	return s.Listen(ctx, cl, in.caller, &subscriber{sub: sub, c: f, cl: cl, server: p.server})
 }
 
 // subscription joins the streams of one or several servers into the client's.
@@ -438,7 +445,7 @@ func (g *Gateway) listenLegacy(ctx context.Context, c *call.Call, in *inbound, o
 	if last := in.http.Header.Get(mcp.HeaderLastEventID); last != "" {
 		if st, seq, ok := s.find(last); ok {
 			c.Pass(call.Reply)
-			ctx, cancel := g.streamContext(ctx, c, nil)
+			ctx, cancel := g.streamContext(ctx, c, in, nil)
 			defer cancel()
 			st.replay(ctx, seq, w)
 			if st.ended() {
@@ -447,7 +454,7 @@ func (g *Gateway) listenLegacy(ctx context.Context, c *call.Call, in *inbound, o
 			return
 		}
 	}
-	ctx, cancel := g.streamContext(ctx, c, out)
+	ctx, cancel := g.streamContext(ctx, c, in, out)
 	defer cancel()
 	stop := context.AfterFunc(s.ctx, cancel)
 	defer stop()

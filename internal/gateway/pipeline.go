@@ -22,6 +22,8 @@ type inbound struct {
 	peer    *peer         // the legacy session or stdio connection; may be nil
 	session *Session      // nil for modern clients
 	read    func() ([]byte, *refusal)
+	parsed  *parsed       // what read would give, where it was needed before
+	over    chan struct{} // closed when the client can say nothing more; may be nil
 	// Decoded.
 	msg    mcp.Message
 	params strictjson.Object

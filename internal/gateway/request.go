@@ -18,6 +18,7 @@ var (
 	errDone      = errors.New("the answer was written already")
 	errSilent    = errors.New("the server showed no sign of life for longer than its timeout")
 	errHeld      = errors.New("a message was held by a check")
+	errGone      = errors.New("the client ended its input and can answer nothing")
 	errPanic     = errors.New("the gateway failed on this message")
 )
 
@@ -357,6 +358,8 @@ func (g *Gateway) deliverError(ctx context.Context, c *call.Call, in *inbound, o
 
 // notification takes a client's notification.
 func (g *Gateway) notification(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
+	ctx, cancel := g.deadline(ctx, c)
+	defer cancel()
 	switch in.msg.Method {
 	case mcp.NotifyCancelled:
 		if id, ok := in.params.Get("requestId"); ok && in.peer != nil {

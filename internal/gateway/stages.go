@@ -17,6 +17,11 @@ import (
 // accept checks what is true of the connection and the request line alone.
 func (g *Gateway) accept(c *call.Call, in *inbound) *refusal {
 	r := in.http
+	if in.server != "" && g.o.Servers[in.server] == nil || in.server == "" && len(g.merged) == 0 {
+		// Who is nobody yet must not learn which servers there are: the
+		// answer comes after authentication.
+		in.path = ""
+	}
 	if r == nil {
 		c.Pass(call.Accept)
 		return nil
@@ -26,11 +31,6 @@ func (g *Gateway) accept(c *call.Call, in *inbound) *refusal {
 	}
 	if o, sent := r.Header["Origin"]; sent && (len(o) != 1 || !g.origins[strings.ToLower(o[0])]) {
 		return deny(c, call.Accept, call.ReasonBadOrigin, strings.Join(o, ", "))
-	}
-	if in.server != "" && g.o.Servers[in.server] == nil || in.server == "" && len(g.merged) == 0 {
-		// Who is nobody yet must not learn which servers there are: the
-		// answer comes after authentication.
-		in.path = ""
 	}
 	if r.Method == http.MethodPost {
 		mt, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -120,17 +120,36 @@ func (g *Gateway) admit(c *call.Call, in *inbound) (release func(), ref *refusal
 	return rel, nil
 }
 
+// parsed is a message, or why it is none.
+type parsed struct {
+	msg mcp.Message
+	err error
+}
+
+func (g *Gateway) parse(c *call.Call, body []byte) *parsed {
+	p := &parsed{}
+	p.err = g.contained(c, func() (err error) {
+		p.msg, err = mcp.Decode(body, g.o.Limits.JSON)
+		return err
+	})
+	return p
+}
+
 // decode reads the body once, strictly, and decides which era speaks.
 func (g *Gateway) decode(c *call.Call, in *inbound) *refusal {
-	body, ref := in.read()
-	if ref != nil {
-		c.Decide(ref.decision)
-		return ref
+	p := in.parsed
+	if p == nil {
+		body, ref := in.read()
+		if ref != nil {
+			c.Decide(ref.decision)
+			return ref
+		}
+		p = g.parse(c, body)
 	}
-	m, err := mcp.Decode(body, g.o.Limits.JSON)
-	if err != nil {
-		return g.undecodable(c, in, err)
+	if p.err != nil {
+		return g.undecodable(c, in, p.err)
 	}
+	m, err := p.msg, p.err
 	in.msg = m
 	c.Target = call.Target{Server: in.server, Method: m.Method}
 	if in.params, err = mcp.ObjectOf(m.Params); err != nil {

@@ -16,8 +16,18 @@ import (
 
 // ServeStdio speaks MCP over a pair of streams, one message a line, for one
 // principal and one server, or all of /mcp when server is empty, until the
-// input ends or ctx does.
+// input ends or ctx does. Calls in flight are answered then, within the write
+// limit.
 func (g *Gateway) ServeStdio(ctx context.Context, p call.Principal, server string, r io.Reader, w io.Writer) error {
+	return Converse(ctx, func() *Gateway { return g }, p, server, r, w)
+}
+
+// Converse is ServeStdio for a conversation that outlives a reload: each
+// message is judged by the gateway that is current when it comes. A write that
+// fails ends the conversation. It may leave a goroutine that waits for input
+// until r ends.
+func Converse(ctx context.Context, current func() *Gateway, p call.Principal, server string, r io.Reader, w io.Writer) error {
+	g := current()
 	if !p.Valid() {
 		return errors.New("gateway: stdio needs a principal")
 	}
@@ -28,25 +38,45 @@ func (g *Gateway) ServeStdio(ctx context.Context, p call.Principal, server strin
 	case g.o.Servers[server] == nil:
 		return errors.New("there is no server of this name here")
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	k := &pipe{g: g, ctx: ctx, principal: p, server: server, path: path, w: w, peer: &peer{}}
+	run, fail := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer fail(nil)
+	k := &pipe{current: current, ctx: run, fail: fail, principal: p, server: server, path: path, w: w, peer: &peer{},
+		ended: make(chan struct{}), slots: make(chan struct{}, g.o.Limits.PerPrincipal+spare)}
 	defer k.close()
+	input := make(chan error, 1)
+	go func() { input <- k.read(r, g.o.Limits.JSON.Bytes) }()
+	var err error
+	select {
+	case err = <-input:
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-run.Done():
+		err = context.Cause(run)
+	}
+	k.wait(g.o.Limits.WriteTime)
+	return err
+}
+
+// spare is how many messages beyond the calls that a principal may have under
+// way are read before the reader waits: they are refused, or cancel or answer
+// something.
+const spare = 16
+
+// read takes line after line.
+func (k *pipe) read(r io.Reader, most int) error {
 	lines := bufio.NewReaderSize(r, 64<<10)
 	for {
-		line, err := readLine(lines, g.o.Limits.JSON.Bytes)
+		line, err := readLine(lines, most)
 		if len(bytes.TrimSpace(line)) > 0 || errors.Is(err, errLine) {
 			k.take(line, errors.Is(err, errLine))
 		}
-		if err != nil && !errors.Is(err, errLine) {
-			k.wait()
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && !errors.Is(err, errLine):
 			return err
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		case k.ctx.Err() != nil:
+			return context.Cause(k.ctx)
 		}
 	}
 }
@@ -79,16 +109,20 @@ func readLine(r *bufio.Reader, most int) ([]byte, error) {
 
 // pipe is one stdio conversation.
 type pipe struct {
-	g         *Gateway
-	ctx       context.Context
+	current   func() *Gateway
+	ctx       context.Context //nolint:containedctx // the conversation's
+	fail      context.CancelCauseFunc
 	principal call.Principal
 	server    string
 	path      string
+	ended     chan struct{} // closed when nothing more is read
+	slots     chan struct{} // taken by requests under way
 
 	wmu sync.Mutex
 	w   io.Writer
 
 	mu      sync.Mutex
+	over    bool
 	peer    *peer
 	session *Session
 	hears   bool
@@ -98,29 +132,48 @@ type pipe struct {
 // take handles one line. Requests run side by side; what changes the
 // conversation itself is done in order.
 func (k *pipe) take(line []byte, tooLong bool) {
-	k.mu.Lock()
-	in := &inbound{path: k.path, server: k.server, peer: k.peer, session: k.session, era: k.peer.era()}
-	k.mu.Unlock()
+	g := k.current()
 	c := call.New(time.Now())
 	c.Principal = k.principal
+	in := &inbound{path: k.path, server: k.server, over: k.ended}
 	in.read = func() ([]byte, *refusal) {
-		if tooLong {
-			return nil, refuseDecision(call.Decision{Stage: call.Decode, Reason: call.ReasonTooLarge, Detail: "line"})
+		return nil, refuseDecision(call.Decision{Stage: call.Decode, Reason: call.ReasonTooLarge, Detail: "line"})
+	}
+	if !tooLong {
+		in.parsed = g.parse(c, line)
+	}
+	aside := in.parsed != nil && in.parsed.err == nil && in.parsed.msg.Kind == mcp.Request && in.parsed.msg.Method != mcp.MethodInitialize
+	if aside {
+		select {
+		case k.slots <- struct{}{}:
+		case <-k.ctx.Done():
+			return
 		}
-		return line, nil
 	}
-	out := &lineOut{k: k, in: in}
-	k.g.inflight.enter()
-	run := func() {
-		defer k.g.inflight.leave()
-		k.g.serve(k.ctx, c, in, out)
-		k.adopt(c, in)
-	}
-	if bytes.Contains(line, []byte(`"method"`)) && bytes.Contains(line, []byte(`"id"`)) && !bytes.Contains(line, []byte(`"initialize"`)) {
-		k.work.Go(run)
+	k.mu.Lock()
+	if k.over {
+		k.mu.Unlock()
 		return
 	}
-	run()
+	k.work.Add(1)
+	in.peer, in.session, in.era = k.peer, k.session, k.peer.era()
+	k.mu.Unlock()
+	out := &lineOut{k: k, in: in}
+	g.inflight.enter()
+	run := func() {
+		defer k.work.Done()
+		defer g.inflight.leave()
+		g.serve(k.ctx, c, in, out)
+		k.adopt(c, in)
+	}
+	if !aside {
+		run()
+		return
+	}
+	go func() {
+		defer func() { <-k.slots }()
+		run()
+	}()
 }
 
 // adopt makes the session that initialize opened the conversation's own.
@@ -136,21 +189,51 @@ func (k *pipe) adopt(c *call.Call, in *inbound) {
 		for _, s := range []call.Stage{call.Resolve, call.Validate, call.Authorize, call.InspectRequest} {
 			h.Pass(s)
 		}
-		hin := &inbound{path: in.path, server: k.server, peer: k.peer, session: k.session, era: mcp.Legacy}
-		// Its end is the session's end; the input's end does not wait for it.
-		go k.g.hear(k.session.ctx, h, hin, &lineOut{k: k, in: hin})
+		go k.hear(h, k.session)
 	}
 }
 
-// wait lets calls in flight finish after the input ended, within the write
-// limit: a client that closes its end wants the answers it asked for and no
-// longer.
-func (k *pipe) wait() {
+// hear tells the client of changes until its session ends; the input's end
+// does not wait for it. What it hears is judged by the gateway that is current.
+func (k *pipe) hear(c *call.Call, s *Session) {
+	for s.ctx.Err() == nil {
+		g := k.current()
+		ctx, cancel := context.WithCancel(s.ctx)
+		go func() {
+			defer cancel()
+			select {
+			case <-g.drain:
+			case <-ctx.Done():
+			}
+		}()
+		in := &inbound{path: k.path, server: k.server, peer: &s.peer, session: s, era: mcp.Legacy}
+		_ = g.contained(c, func() error {
+			g.hear(ctx, c, in, &lineOut{k: k, in: in})
+			return nil
+		})
+		cancel()
+		if g.draining.Load() || k.current() == g {
+			return
+		}
+	}
+}
+
+// wait lets calls in flight finish after the input ended: a client that closes
+// its end wants the answers it asked for and no longer. Its streams end and
+// what it was asked has no answer any more.
+func (k *pipe) wait(most time.Duration) {
+	k.mu.Lock()
+	k.over = true
+	k.mu.Unlock()
+	close(k.ended)
 	done := make(chan struct{})
 	go func() { k.work.Wait(); close(done) }()
+	late := time.NewTimer(most)
+	defer late.Stop()
 	select {
 	case <-done:
-	case <-time.After(k.g.o.Limits.WriteTime):
+	case <-k.ctx.Done():
+	case <-late.C:
 	}
 }
 
@@ -161,7 +244,7 @@ func (k *pipe) close() {
 	k.mu.Unlock()
 	p.cancelAll()
 	if s != nil {
-		k.g.o.Sessions.close(s)
+		k.current().o.Sessions.close(s)
 	}
 }
 
@@ -172,7 +255,13 @@ func (k *pipe) write(parts [][]byte) error {
 	}
 	k.wmu.Lock()
 	defer k.wmu.Unlock()
+	if k.ctx.Err() != nil {
+		return context.Cause(k.ctx)
+	}
 	_, err := k.w.Write(body)
+	if err != nil {
+		k.fail(err)
+	}
 	return err
 }
 
