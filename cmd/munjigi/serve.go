@@ -18,7 +18,7 @@ import (
 
 // build says what this program can honour of a config.
 func build(e *env) config.Build {
-	b := config.Build{Getenv: e.getenv}
+	b := config.Build{Getenv: e.getenv, Identity: true, Policy: true}
 	for _, g := range all.Guards() {
 		b.Guards = append(b.Guards, g.Spec().Name)
 	}

@@ -27,8 +27,8 @@ import (
 
 	"github.com/munjigi/munjigi/internal/audit"
 	"github.com/munjigi/munjigi/internal/audit/log"
+	"github.com/munjigi/munjigi/internal/authn/jwt"
 	"github.com/munjigi/munjigi/internal/authn/local"
-	"github.com/munjigi/munjigi/internal/authz"
 	"github.com/munjigi/munjigi/internal/base/secret"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
@@ -69,6 +69,7 @@ type App struct {
 	modern   moderns
 	record   *log.Log
 	auth     *local.Local
+	verifier *jwt.Verifier // of the newest snapshot; its keys are kept over a reload
 	tokens   *tokens
 	operator string
 	sessions *gateway.Sessions
@@ -220,13 +221,11 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 		records[s.Name] = a.record.With(durability(s.Durability))
 	}
 	merged := cfg.MergedServers()
-	decider := authz.Owner{On: len(cfg.Identity.Issuers) == 0, Refused: map[string]string{}}
 	if cfg.Demo {
 		d := demo.New(demo.Options{Version: a.o.Version, Protected: Protected(cfg), Open: Unprotected(cfg)})
 		r := &running{server: d}
 		servers[DemoServer], gw[DemoServer] = r, d
 		order, merged = []string{DemoServer}, []string{DemoServer}
-		decider.Refused[DemoServer+"/"+demo.RefusedTool] = "the demonstration shows what a refusal looks like"
 	}
 	modes := map[string]guard.Mode{}
 	for _, g := range cfg.Guards {
@@ -240,10 +239,14 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	if err != nil {
 		return fail(err)
 	}
+	id, err := a.identity(cfg, base, order, merged)
+	if err != nil {
+		return fail(err)
+	}
 	g, err := gateway.New(gateway.Options{
 		Name: "munjigi", Version: a.o.Version,
 		Servers: gw, Order: order, Merged: merged,
-		Authn: a.auth, Authz: decider, Guards: guards, Catalog: a.catalog,
+		Authn: id.authn, Authz: id.authz, Resources: id.resources, Guards: guards, Catalog: a.catalog,
 		Record: a.record.With(durability(cfg.Audit.Durability)), RecordOf: records, Outcomes: a.record.With(log.Relaxed), Times: times,
 		Sealer: sealer{a.ring}, Once: once{a.nonces}, Limits: limitsOf(cfg), Floor: mcp.Version(cfg.ProtocolFloor),
 		Hosts: hosts, Origins: origins, BaseURL: base,
@@ -251,6 +254,9 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	})
 	if err != nil {
 		return fail(err)
+	}
+	if id.verifier != nil {
+		a.verifier = id.verifier
 	}
 	return g, servers, nil
 }

@@ -98,6 +98,7 @@ const (
 	ReasonReplayedState      Reason = "replayed-request-state"
 	ReasonCallLost           Reason = "call-lost"
 	ReasonMissingCapability  Reason = "missing-capability"
+	ReasonInsufficientScope  Reason = "insufficient-scope"
 	ReasonNotPermitted       Reason = "not-permitted"
 	ReasonServerDown         Reason = "server-unavailable"
 	ReasonServerError        Reason = "server-error"

@@ -54,6 +54,9 @@ type Config struct {
 	ProtocolFloor string
 	// Merged names the servers of the merged endpoint; see MergedServers.
 	Merged []string
+	// MergedAudience is what tokens for /mcp name where the provider cannot
+	// mint its URL.
+	MergedAudience []string
 	// AllowedOrigins and AllowedHosts are accepted besides the gateway's own.
 	AllowedOrigins []string
 	AllowedHosts   []string
@@ -92,6 +95,17 @@ type Identity struct {
 type Issuer struct {
 	// URL is the issuer identifier (RFC 8414), compared byte for byte.
 	URL string
+	// Provider is the recipe for its habits; empty is generic (RFC 9068).
+	Provider string
+	// Algorithms is the allow-list; empty is RS, PS, ES and EdDSA.
+	Algorithms []string
+	// JWKSURI names its keys where it has no metadata.
+	JWKSURI string
+	// ClockSkew is how far its clock may differ; 0 is the default.
+	ClockSkew time.Duration
+	// ScopesIgnored lets its tokens through without this gateway's scopes,
+	// for providers that cannot mint them; policy alone decides then.
+	ScopesIgnored bool
 }
 
 // Egress bounds what the gateway itself fetches.

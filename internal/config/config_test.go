@@ -174,7 +174,7 @@ func TestDefaultsOfAnEmptyFile(t *testing.T) {
 func TestMerged(t *testing.T) {
 	t.Parallel()
 	servers := "servers: { a: { url: https://a.example }, b: { url: https://b.example }, c: { url: https://c.example, enabled: false } }\n"
-	issuers := "identity: { issuers: [{ issuer: https://login.example.com }] }\n"
+	issuers := "public_url: https://mcp.example.com\nidentity: { issuers: [{ issuer: https://login.example.com }] }\n"
 	for _, c := range []struct {
 		name, text string
 		want       []string

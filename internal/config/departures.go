@@ -29,6 +29,11 @@ func (c *Config) Departures() []Departure {
 	for i, v := range c.AllowedHosts {
 		add(index("allowed_hosts", i), Visible(v), "requests under this host name are accepted")
 	}
+	for _, i := range c.Identity.Issuers {
+		if i.ScopesIgnored {
+			add("identity.issuers[].scopes", "ignored", "tokens of "+i.URL+" need no scope of this gateway; policy alone decides")
+		}
+	}
 	if c.Identity.InsecureAnonymous {
 		add("identity.insecure_anonymous", "true", "every program on this machine may call without a token")
 	}

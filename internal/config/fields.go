@@ -1,6 +1,8 @@
 package config
 
 import (
+	"time"
+
 	"slices"
 
 	"go.yaml.in/yaml/v3"
@@ -28,6 +30,7 @@ func topFields() []field[reading] {
 			r.Merged = []string{}
 			s.words(n, key, &r.Merged)
 		}},
+		{"merged_audience", func(s *source, n *yaml.Node, key string, r *reading) { s.words(n, key, &r.MergedAudience) }},
 		{"allowed_origins", func(s *source, n *yaml.Node, key string, r *reading) {
 			s.checked(n, key, checkOrigin, &r.AllowedOrigins)
 		}},
@@ -88,6 +91,28 @@ func issuerFields() []field[Issuer] {
 			if t, ok := s.text(n, key); ok {
 				i.URL = t
 				s.complain(n, key, checkURL(t))
+			}
+		}},
+		{"provider", func(s *source, n *yaml.Node, key string, i *Issuer) {
+			if v, ok := s.oneOf(n, key, "generic", "keycloak", "entra", "okta", "auth0", "google"); ok {
+				i.Provider = v
+			}
+		}},
+		{"algorithms", func(s *source, n *yaml.Node, key string, i *Issuer) { s.words(n, key, &i.Algorithms) }},
+		{"jwks_uri", func(s *source, n *yaml.Node, key string, i *Issuer) {
+			if t, ok := s.text(n, key); ok {
+				i.JWKSURI = t
+				s.complain(n, key, checkURL(t))
+			}
+		}},
+		{"clock_skew", func(s *source, n *yaml.Node, key string, i *Issuer) {
+			if d, ok := s.duration(n, key, time.Second, 5*time.Minute); ok {
+				i.ClockSkew = d
+			}
+		}},
+		{"scopes", func(s *source, n *yaml.Node, key string, i *Issuer) {
+			if v, ok := s.oneOf(n, key, "required", "ignored"); ok {
+				i.ScopesIgnored = v == "ignored"
 			}
 		}},
 	}

@@ -94,6 +94,9 @@ func (s *source) judgeIdentity(r *reading) {
 			s.failKey(at, "names no issuer", "write issuer: https://…")
 		}
 	}
+	if len(r.Identity.Issuers) > 0 && r.build.Identity && r.PublicURL == "" && !s.said("public_url") {
+		s.failKey("identity.issuers", "needs public_url, which tokens name as their audience", "write public_url: https://… as clients reach the gateway")
+	}
 	host, _, _ := net.SplitHostPort(r.Listen)
 	if checkListen(r.Listen) == (complaint{}) && !Loopback(host) && (!r.TLS.Enabled() || len(r.Identity.Issuers) == 0) {
 		s.failKey("listen", "is open to other machines without "+missing(r), "listen on "+DefaultListen+", or add tls: and identity: with issuers")

@@ -198,7 +198,7 @@ func TestListenBeyondLoopback(t *testing.T) {
 	write(t, filepath.Join(dir, "c.pem"), "x", 0o600)
 	base := "listen: 0.0.0.0:443\nservers: { a: { url: https://a.example } }\n"
 	tls := "tls: { cert: c.pem, key: c.pem }\n"
-	issuers := "identity: { issuers: [{ issuer: https://login.example.com }] }\n"
+	issuers := "public_url: https://mcp.example.com\nidentity: { issuers: [{ issuer: https://login.example.com }] }\n"
 	for _, c := range []struct {
 		text, want string
 	}{

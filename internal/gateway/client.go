@@ -34,7 +34,7 @@ func (k *client) notify(method string, params []byte) error {
 	if k.timer != nil {
 		k.timer.Reset(k.silence)
 	}
-	if !k.g.still(context.Background(), k.c, k.cl) {
+	if !k.g.still(context.Background(), k.c, k.in, k.cl) {
 		return call.ErrStale
 	}
 	params, d, err := k.g.pass(context.Background(), k.c, k.in, method, params)
@@ -50,12 +50,19 @@ func (k *client) notify(method string, params []byte) error {
 
 // still reports that a call or stream may go on: nothing changed since it was
 // cleared, or what changed allows it as well.
-func (g *Gateway) still(ctx context.Context, c *call.Call, cl *call.Clearance) bool {
+func (g *Gateway) still(ctx context.Context, c *call.Call, in *inbound, cl *call.Clearance) bool {
 	if cl.Current() {
 		return true
 	}
 	return g.o.Authn.Current(c.Principal) &&
-		g.o.Authz.Decide(ctx, authz.Query{Principal: c.Principal, Target: c.Target}).Effect.Passes()
+		g.o.Authz.Decide(ctx, queryOf(c, in)).Effect.Passes()
+}
+
+// queryOf is the question that a call puts to the decision point.
+func queryOf(c *call.Call, in *inbound) authz.Query {
+	q := authz.Query{Principal: c.Principal, Target: c.Target}
+	q.Arguments, _ = in.params.Get("arguments")
+	return q
 }
 
 // pass inspects one message of a stream and renames what it names.
@@ -98,7 +105,7 @@ func (k *client) ask(ctx context.Context, method string, params []byte) ([]byte,
 	if k.in.era != mcp.Legacy || k.in.peer == nil {
 		return nil, nil, upstream.ErrNotExpressible
 	}
-	if !k.g.still(ctx, k.c, k.cl) {
+	if !k.g.still(ctx, k.c, k.in, k.cl) {
 		return nil, nil, call.ErrStale
 	}
 	if k.timer != nil {
@@ -112,7 +119,7 @@ func (k *client) ask(ctx context.Context, method string, params []byte) ([]byte,
 	if err != nil {
 		return nil, nil, err
 	}
-	id, wait, ok := k.in.peer.ask(readQuestion(method, params), call.Target{Server: k.c.Target.Server, Method: method})
+	id, wait, ok := k.in.peer.ask(readQuestion(method, params), call.Target{Server: k.c.Target.Server, Method: method}, queryOf(k.c, k.in))
 	if !ok {
 		return nil, nil, upstream.ErrBusy
 	}

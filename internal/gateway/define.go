@@ -125,6 +125,9 @@ func (g *Gateway) side(ctx context.Context, c *call.Call, in *inbound, t call.Ta
 	f.Pass(call.Validate)
 	d := g.o.Authz.Decide(ctx, authz.Query{Principal: c.Principal, Target: t})
 	d.Stage = call.Authorize
+	if in.server == "" && !g.allowed(c, in, t) {
+		d = call.Decision{Stage: call.Authorize, Reason: call.ReasonInsufficientScope}
+	}
 	f.Decide(d)
 	f.Pass(call.InspectRequest)
 	cl, err := f.Clear(params.Append(nil), g.o.Generations)

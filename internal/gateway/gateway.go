@@ -113,6 +113,9 @@ type Options struct {
 	// Hosts are the accepted Host values, lower case, with port; Origins the
 	// accepted Origin values.
 	Hosts, Origins []string
+	// Resources are the protected resources by URL; empty without identity
+	// providers.
+	Resources map[string]Resource
 	// BaseURL is the public URL without a path, for resource names.
 	BaseURL     string
 	Sessions    *Sessions

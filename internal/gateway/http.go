@@ -19,6 +19,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.inflight.enter()
 	defer g.inflight.leave()
 	secure(w.Header())
+	if strings.HasPrefix(r.URL.Path, WellKnown) {
+		g.serveMetadata(w, r)
+		return
+	}
 	c := call.New(time.Now())
 	in := &inbound{http: r, path: r.URL.Path, era: mcp.Modern}
 	if v := r.Header.Get(mcp.HeaderVersion); v != "" && mcp.EraOf(mcp.Version(v)) == mcp.Legacy {

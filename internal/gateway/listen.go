@@ -206,6 +206,9 @@ func (g *Gateway) listenTo(ctx context.Context, c *call.Call, in *inbound, p par
 	f.Pass(call.Validate)
 	d := g.o.Authz.Decide(ctx, authz.Query{Principal: c.Principal, Target: f.Target})
 	d.Stage = call.Authorize
+	if in.server == "" && !g.allowed(c, in, f.Target) {
+		d = call.Decision{Stage: call.Authorize, Reason: call.ReasonInsufficientScope}
+	}
 	f.Decide(d)
 	f.Pass(call.InspectRequest)
 	cl, err := f.Clear(p.params.Append(nil), g.o.Generations)
@@ -251,7 +254,7 @@ func (s *subscriber) Notify(method string, params []byte) error {
 }
 
 func (s *subscriber) notify(method string, params []byte) error {
-	if !s.sub.g.still(context.Background(), s.c, s.cl) {
+	if !s.sub.g.still(context.Background(), s.c, s.sub.in, s.cl) {
 		return call.ErrStale
 	}
 	s.sub.g.changed(s.server, method)

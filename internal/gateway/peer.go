@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/munjigi/munjigi/internal/authz"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/mcp"
 )
@@ -24,6 +25,7 @@ type peer struct {
 type pending struct {
 	question
 	target call.Target
+	of     authz.Query // the call that the server works on
 	answer chan reply
 }
 
@@ -96,7 +98,7 @@ func (p *peer) cancelAll() {
 }
 
 // ask registers a question and returns its ID.
-func (p *peer) ask(q question, t call.Target) (mcp.ID, *pending, bool) {
+func (p *peer) ask(q question, t call.Target, of authz.Query) (mcp.ID, *pending, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.waiting) >= maxWaiting {
@@ -107,7 +109,7 @@ func (p *peer) ask(q question, t call.Target) (mcp.ID, *pending, bool) {
 	}
 	p.next++
 	id := mcp.StringID("munjigi-" + strconv.FormatUint(p.next, 10))
-	w := &pending{question: q, target: t, answer: make(chan reply, 1)}
+	w := &pending{question: q, target: t, of: of, answer: make(chan reply, 1)}
 	p.waiting[id.Raw()] = w
 	return id, w, true
 }
@@ -132,6 +134,15 @@ func (p *peer) asker(id mcp.ID) call.Target {
 		return w.target
 	}
 	return call.Target{}
+}
+
+// query is what an answer is authorized by: it is part of the call that the
+// server works on.
+func (p *peer) query(id mcp.ID) authz.Query {
+	if w := p.find(id); w != nil {
+		return w.of
+	}
+	return authz.Query{}
 }
 
 // fits checks an answer against its question.

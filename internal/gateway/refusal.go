@@ -97,6 +97,8 @@ func refuseDecision(d call.Decision) *refusal {
 		r.code, r.text, r.words = mcp.CodeInternal, "the rules changed while the call was judged: try again", true
 	case call.ReasonNotExpressible:
 		r.code, r.text, r.words = mcp.CodeInvalidRequest, "the server's protocol version has no way to say this", true
+	case call.ReasonInsufficientScope:
+		r.status, r.text = http.StatusForbidden, "the token lacks a scope that this needs: ask for the one that WWW-Authenticate names"
 	case call.ReasonNotPermitted:
 		r.code, r.text, r.words = mcp.CodeInvalidRequest, "this call is not permitted", true
 	case call.ReasonRecordFailed:

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/munjigi/munjigi/internal/authz"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/mcp"
@@ -301,11 +300,18 @@ func (g *Gateway) paramHeaders(c *call.Call, in *inbound) *refusal {
 // authorize asks the decision point. An unlisted target looks like one that
 // never was.
 func (g *Gateway) authorize(ctx context.Context, c *call.Call, in *inbound) *refusal {
-	q := authz.Query{Principal: c.Principal, Target: c.Target}
+	q := queryOf(c, in)
+	if in.msg.Kind == mcp.Result || in.msg.Kind == mcp.ErrorReply {
+		q = in.peer.query(in.msg.ID)
+	}
 	if in.msg.Kind == mcp.Request && in.route.Name != "" {
-		q.Arguments, _ = in.params.Get("arguments")
 		if !g.o.Authz.Lists(ctx, q) {
 			return deny(c, call.Authorize, call.ReasonUnknownTarget, "not listed for this principal")
+		}
+	}
+	if in.msg.Kind == mcp.Request {
+		if ref := g.scoped(c, in, c.Target); ref != nil {
+			return ref
 		}
 	}
 	d := g.o.Authz.Decide(ctx, q)

@@ -1,0 +1,99 @@
+package app
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/munjigi/munjigi/internal/authn"
+	"github.com/munjigi/munjigi/internal/authn/jwt"
+	"github.com/munjigi/munjigi/internal/authz"
+	"github.com/munjigi/munjigi/internal/authz/cedar"
+	"github.com/munjigi/munjigi/internal/base/egress"
+	"github.com/munjigi/munjigi/internal/config"
+	"github.com/munjigi/munjigi/internal/demo"
+	"github.com/munjigi/munjigi/internal/gateway"
+)
+
+// who decides who calls and what may be done, for one snapshot.
+type who struct {
+	authn     authn.Authenticator
+	authz     authz.Decider
+	resources map[string]gateway.Resource
+	verifier  *jwt.Verifier
+}
+
+// identity composes authentication and authorization. With issuers there is
+// no way in but their tokens, and nothing is permitted that no policy permits;
+// without them the operator is the one principal.
+func (a *App) identity(cfg *config.Config, base string, order, merged []string) (who, error) {
+	policies, err := cedar.Load(cfg.Policy)
+	if err != nil {
+		return who{}, err
+	}
+	if len(cfg.Identity.Issuers) == 0 {
+		w := who{authn: a.auth}
+		if len(cfg.Policy) > 0 {
+			w.authz, err = cedar.New(policies, cedar.Options{})
+			return w, err
+		}
+		owner := authz.Owner{On: true, Refused: map[string]string{}}
+		if cfg.Demo {
+			owner.Refused[DemoServer+"/"+demo.RefusedTool] = "the demonstration shows what a refusal looks like"
+		}
+		w.authz = owner
+		return w, nil
+	}
+	if base == "" {
+		return who{}, errors.New("identity.issuers needs public_url")
+	}
+	w := who{resources: resourcesOf(cfg, base, order, merged)}
+	if w.authz, err = cedar.New(policies, cedar.Options{}); err != nil {
+		return who{}, err
+	}
+	client, err := egress.Client(egress.Rules{Allow: cfg.Egress.Allow})
+	if err != nil {
+		return who{}, err
+	}
+	o := jwt.Options{Client: client, Resources: map[string]jwt.Resource{}, Revoked: a.tokens.isRevoked, Keep: a.verifier, Log: a.o.Logger}
+	for url, r := range w.resources {
+		o.Resources[url] = jwt.Resource{Audiences: r.Audiences, Metadata: r.Metadata, Scope: strings.Join(r.Least, " ")}
+	}
+	for _, i := range cfg.Identity.Issuers {
+		o.Issuers = append(o.Issuers, jwt.Issuer{Issuer: i.URL, Provider: jwt.Provider(i.Provider), Algorithms: i.Algorithms,
+			JWKSURI: i.JWKSURI, ClockSkew: i.ClockSkew})
+	}
+	if w.verifier, err = jwt.New(o); err != nil {
+		return who{}, err
+	}
+	w.authn = w.verifier
+	return w, nil
+}
+
+// resourcesOf lists the protected resources: /mcp where it exists, and each
+// /mcp/{server}.
+func resourcesOf(cfg *config.Config, base string, order, merged []string) map[string]gateway.Resource {
+	out := map[string]gateway.Resource{}
+	add := func(path string, audiences []string, servers []string) {
+		r := gateway.Resource{URL: base + path, Audiences: audiences, Metadata: base + gateway.WellKnown + path, ScopesIgnored: map[string]bool{}}
+		for _, i := range cfg.Identity.Issuers {
+			r.Issuers = append(r.Issuers, i.URL)
+			r.ScopesIgnored[i.URL] = i.ScopesIgnored
+		}
+		for _, s := range servers {
+			r.Scopes = append(r.Scopes, s+":list", s+":read", s+":call")
+			r.Least = append(r.Least, s+":list")
+		}
+		out[r.URL] = r
+	}
+	for _, s := range order {
+		c, _ := cfg.Server(s)
+		add("/mcp/"+s, c.Audience, []string{s})
+	}
+	if len(merged) > 0 {
+		add("/mcp", cfg.MergedAudience, merged)
+	}
+	return out
+}
+
+var _ http.Handler = (*App)(nil)

@@ -1,0 +1,114 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/mcp"
+)
+
+// WellKnown is where the metadata of a protected resource stands, before its
+// path (RFC 9728 section 3.1).
+const WellKnown = "/.well-known/oauth-protected-resource"
+
+// Resource is one address that tokens are made for.
+type Resource struct {
+	URL       string
+	Audiences []string // accepted aud values; empty means URL
+	Metadata  string   // URL of its metadata
+	Issuers   []string
+	Scopes    []string // all that this resource knows
+	Least     []string // what a first token should ask for
+	// ScopesIgnored names the issuers whose tokens need no scopes.
+	ScopesIgnored map[string]bool
+}
+
+// metadata is the protected resource metadata (RFC 9728 section 2).
+type metadata struct {
+	Resource             string   `json:"resource"`
+	AuthorizationServers []string `json:"authorization_servers"`
+	ScopesSupported      []string `json:"scopes_supported,omitempty"`
+	BearerMethods        []string `json:"bearer_methods_supported"`
+}
+
+// serveMetadata answers at the path-inserted well-known URL of each resource.
+// The bare root names no resource and answers 404.
+func (g *Gateway) serveMetadata(w http.ResponseWriter, r *http.Request) {
+	path := strings.TrimPrefix(r.URL.Path, WellKnown)
+	res, ok := g.o.Resources[g.o.BaseURL+path]
+	switch {
+	case !ok || path == "":
+		g.plain(w, http.StatusNotFound, "there is no protected resource of this path\n")
+		return
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		g.plain(w, http.StatusMethodNotAllowed, "metadata is read by GET\n")
+		return
+	}
+	b, err := json.Marshal(metadata{Resource: res.URL, AuthorizationServers: res.Issuers, ScopesSupported: res.Least, BearerMethods: []string{"header"}})
+	if err != nil {
+		g.plain(w, http.StatusInternalServerError, "the metadata cannot be written\n")
+		return
+	}
+	h := w.Header()
+	h["Content-Type"] = jsonType
+	h["Access-Control-Allow-Origin"] = []string{"*"} // public by design, and needed by clients in browsers
+	delete(h, "Cross-Origin-Resource-Policy")
+	_, _ = w.Write(b)
+}
+
+// scopeOf names the scope that a method needs at a server: {server}:list,
+// :read or :call. Methods that open a conversation need none.
+func scopeOf(t call.Target) string {
+	verb := ""
+	switch t.Method {
+	case mcp.MethodToolsList, mcp.MethodPromptsList, mcp.MethodResourcesList, mcp.MethodResourcesTemplatesList, mcp.MethodTasksList, mcp.MethodListen:
+		verb = "list"
+	case mcp.MethodResourcesRead, mcp.MethodPromptsGet, mcp.MethodComplete, mcp.MethodResourcesSubscribe, mcp.MethodResourcesUnsubscribe:
+		verb = "read"
+	case mcp.MethodToolsCall, mcp.MethodTasksGet, mcp.MethodTasksUpdate, mcp.MethodTasksCancel, mcp.MethodTasksResult:
+		verb = "call"
+	default:
+		return ""
+	}
+	return t.Server + ":" + verb
+}
+
+// scoped refuses a token that lacks the scope of what is asked, with the
+// challenge that lets a client ask for it (2026-07-28, "Insufficient Scope").
+func (g *Gateway) scoped(c *call.Call, in *inbound, t call.Target) *refusal {
+	if len(g.o.Resources) == 0 || in.http == nil {
+		return nil
+	}
+	id := c.Principal.Identity()
+	res := g.o.Resources[g.o.BaseURL+in.path]
+	need := scopeOf(t)
+	if need == "" || res.ScopesIgnored[id.Issuer] || t.Server == mergedName || slices.Contains(id.Scopes, need) {
+		return nil
+	}
+	// What the token has already of this resource is asked for again, so that
+	// the next token does not lose it.
+	ask := []string{need}
+	for _, s := range res.Scopes {
+		if slices.Contains(id.Scopes, s) {
+			ask = append(ask, s)
+		}
+	}
+	r := deny(c, call.Authorize, call.ReasonInsufficientScope, need)
+	r.challenge = `Bearer error="insufficient_scope", scope="` + strings.Join(ask, " ") + `", resource_metadata="` + res.Metadata + `"`
+	return r
+}
+
+// allowed is scoped for one server of a merged request, where a server whose
+// scope is missing is left out instead of refusing the others.
+func (g *Gateway) allowed(c *call.Call, in *inbound, t call.Target) bool {
+	if len(g.o.Resources) == 0 || in.http == nil {
+		return true
+	}
+	need := scopeOf(t)
+	return need == "" || g.o.Resources[g.o.BaseURL+in.path].ScopesIgnored[c.Principal.Identity().Issuer] ||
+		slices.Contains(c.Principal.Identity().Scopes, need)
+}
