@@ -36,6 +36,7 @@ type client struct {
 	unset           []string
 	open            map[string]*exchange
 	last            []byte
+	lastID          string // of the last event
 }
 
 func newClient(t *testing.T, ctx context.Context, b *board, base string, token func(string) string, v *views) *client {
@@ -185,6 +186,10 @@ func (c *client) let(s step) error {
 			b[i] = 'A' // another letter of the same alphabet
 		}
 		c.view.name(name, string(b))
+		return nil
+	}
+	if value == "event ID" {
+		c.view.name(name, c.lastID)
 		return nil
 	}
 	var cur any

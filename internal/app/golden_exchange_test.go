@@ -181,6 +181,7 @@ func (c *client) rest(e *exchange) error {
 func (c *client) show(ev sseEvent) {
 	id := ""
 	if ev.id != "" {
+		c.lastID = ev.id
 		id = " [" + c.view.eventID(ev.id) + "]"
 	}
 	if ev.data != "" {
