@@ -56,7 +56,7 @@ staticcheck: | $(OUT)
 	@echo staticcheck 1 0 >>$(COUNTS)
 
 golangci: | $(OUT)
-	$(GOLANGCI) run -c test/real/golangci.yml ./...
+	$(GOLANGCI) run ./...
 	@echo golangci 1 0 >>$(COUNTS)
 
 gosec: | $(OUT)

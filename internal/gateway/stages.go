@@ -149,9 +149,10 @@ func (g *Gateway) decode(c *call.Call, in *inbound) *refusal {
 	if p.err != nil {
 		return g.undecodable(c, in, p.err)
 	}
-	m, err := p.msg, p.err
+	m := p.msg
 	in.msg = m
 	c.Target = call.Target{Server: in.server, Method: m.Method}
+	var err error
 	if in.params, err = mcp.ObjectOf(m.Params); err != nil {
 		return g.undecodable(c, in, err)
 	}

@@ -128,7 +128,8 @@ func scan(dir string, order Order, list lister, v visit) (err error) {
 			names = names[:i]
 		}
 	}
-	readFile, more := reader(forward), true
+	readFile := reader(forward)
+	var more bool
 	if order == NewestFirst {
 		readFile = backward
 		if more, err = visitFile(current, readFile, v); !more || err != nil {

@@ -37,12 +37,12 @@ type recipe struct {
 }
 
 func recipeOf(p Provider) (recipe, error) {
-	any := func(*url.URL) (string, error) { return "", nil }
+	anyURL := func(*url.URL) (string, error) { return "", nil }
 	switch p {
 	case "", Generic:
-		return recipe{[]string{"at+jwt", "application/at+jwt"}, DefaultLifetime, any}, nil
+		return recipe{[]string{"at+jwt", "application/at+jwt"}, DefaultLifetime, anyURL}, nil
 	case Keycloak:
-		return recipe{[]string{"jwt", "at+jwt"}, DefaultLifetime, any}, nil
+		return recipe{[]string{"jwt", "at+jwt"}, DefaultLifetime, anyURL}, nil
 	case Entra:
 		// iat lies five minutes before the token was made, and the longest
 		// default lifetime is 90 minutes from then.
@@ -50,7 +50,7 @@ func recipeOf(p Provider) (recipe, error) {
 	case Okta:
 		return recipe{[]string{"", "jwt", "at+jwt"}, DefaultLifetime, oktaServer}, nil
 	case Auth0:
-		return recipe{[]string{"jwt", "at+jwt"}, DefaultLifetime, any}, nil
+		return recipe{[]string{"jwt", "at+jwt"}, DefaultLifetime, anyURL}, nil
 	case Google:
 		return recipe{}, errors.New("the access tokens of Google are opaque and cannot be verified as JWTs: put an authorization server that issues JWTs in front, with Google as its sign-in")
 	}
