@@ -192,10 +192,14 @@ type asked struct {
 	who, path, method, name, members string
 	id                               int
 	progress                         bool     // ask for it
+	whole                            string   // the body, where it is no modern request
 	headers                          []string // "Name: value"; no value takes the header away
 }
 
 func (a asked) body() string {
+	if a.whole != "" {
+		return a.whole
+	}
 	if a.members != "" {
 		a.members = "," + a.members
 	}

@@ -130,6 +130,7 @@ type Gateway struct {
 	hosts    map[string]bool
 	origins  map[string]bool
 	merged   map[string]bool
+	messages *limit.Gate // being read or handled
 	calls    *limit.Gate
 	streams  *limit.Gate
 	draining atomic.Bool
@@ -166,6 +167,7 @@ func New(o Options) (*Gateway, error) {
 		}
 		g.merged[m] = true
 	}
+	g.messages = limit.NewGate(2*o.Limits.PerPrincipal+o.Limits.Streams, maxConcurrent)
 	g.calls = limit.NewGate(o.Limits.PerPrincipal, maxConcurrent)
 	g.streams = limit.NewGate(o.Limits.Streams, o.Limits.AllStreams)
 	g.refetch = limit.NewKeyed(1, 5, maxKeys)

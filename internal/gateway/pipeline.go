@@ -73,6 +73,9 @@ func (g *Gateway) judge(ctx context.Context, c *call.Call, in *inbound) (release
 	if ref = g.decode(c, in); ref != nil {
 		return release, ref
 	}
+	if release, ref = g.admitCall(c, in, release); ref != nil {
+		return release, ref
+	}
 	if ref = g.resolve(ctx, c, in); ref != nil {
 		return release, ref
 	}

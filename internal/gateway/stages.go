@@ -103,7 +103,8 @@ func isLoopback(addr string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// admit applies the limits of the caller.
+// admit applies the limits of the caller to all that it sends, before any of
+// it is read.
 func (g *Gateway) admit(c *call.Call, in *inbound) (release func(), ref *refusal) {
 	release = func() {}
 	if g.draining.Load() {
@@ -112,12 +113,26 @@ func (g *Gateway) admit(c *call.Call, in *inbound) (release func(), ref *refusal
 	if in.path == "" {
 		return release, deny(c, call.Admit, call.ReasonUnknownServer, "")
 	}
+	rel, ok := g.messages.Acquire(c.Principal.Key())
+	if !ok {
+		return release, deny(c, call.Admit, call.ReasonTooMany, "concurrent messages of this principal")
+	}
+	c.Pass(call.Admit)
+	return rel, nil
+}
+
+// admitCall applies the limit of calls. Streams have their own; answers and
+// notifications have none, so that who is at the limit can still answer what
+// its calls ask, and cancel them.
+func (g *Gateway) admitCall(c *call.Call, in *inbound, release func()) (func(), *refusal) {
+	if in.msg.Kind != mcp.Request || in.msg.Method == mcp.MethodListen {
+		return release, nil
+	}
 	rel, ok := g.calls.Acquire(c.Principal.Key())
 	if !ok {
 		return release, deny(c, call.Admit, call.ReasonTooMany, "concurrent calls of this principal")
 	}
-	c.Pass(call.Admit)
-	return rel, nil
+	return func() { rel(); release() }, nil
 }
 
 // parsed is a message, or why it is none.
