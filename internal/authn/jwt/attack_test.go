@@ -454,8 +454,25 @@ func TestAProofHasOneName(t *testing.T) {
 	if a.Identity().Proof != b.Identity().Proof || a.Identity().Proof == "" {
 		t.Errorf("%s and %s", a.Identity().Proof, b.Identity().Proof)
 	}
+	other := sign(t, "ES256", k, `{"alg":"ES256","typ":"at+jwt","kid":"e"}`, encode(t, alter(p.good(), map[string]any{"jti": nil, "sub": "bob"})))
+	if c, err := ask(v, home, other); err != nil || c.Identity().Proof == a.Identity().Proof {
+		t.Errorf("another token without an ID has the same name: %v", err)
+	}
 	if Proof("a", "b|c") == Proof("a|b", "c") {
 		t.Error("issuer and ID run together")
+	}
+}
+
+func TestCanonical(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"HTTPS://A.Example/B?C#D": "https://a.example/B?C#D", "https://A.example": "https://a.example", "API://1F": "api://1f",
+		"https://A.example?B": "https://a.example?B", "https://User@A.example/": "https://User@A.example/", "GUID": "GUID", "://X": "://X", "": "",
+		"urn:X": "urn:X",
+	} {
+		if got := canonical(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
 	}
 }
 

@@ -44,7 +44,6 @@ const (
 // key is one public key of an issuer.
 type key struct {
 	kid    string
-	kty    string
 	alg    jose.SignatureAlgorithm // "" fits all of its type
 	public any
 	mark   [32]byte
@@ -74,8 +73,8 @@ type set struct {
 	keys []*key
 }
 
-// pick returns the key of a kid that fits alg. Without a kid there must be one
-// fitting key only.
+// pick returns the key of a kid that fits alg. If several do, or without a kid
+// several fit, none is meant.
 func (s *set) pick(kid string, alg jose.SignatureAlgorithm) *key {
 	var found *key
 	for _, k := range s.keys {
@@ -289,15 +288,9 @@ func (is *issuer) readKeys(body []byte) (list []*key, dropped []error, err error
 		}
 		list = append(list, k)
 	}
-	// A kid that means two keys of one type means none.
-	twice := func(k *key) bool {
-		return k.kid != "" && slices.ContainsFunc(list, func(o *key) bool { return o != k && o.kid == k.kid && o.kty == k.kty && o.mark != k.mark })
-	}
 	unique := make([]*key, 0, len(list))
 	for _, k := range list {
-		if twice(k) {
-			dropped = append(dropped, errors.New("a key ID is used for two keys"))
-		} else if !slices.ContainsFunc(unique, func(o *key) bool { return o.mark == k.mark }) {
+		if !slices.ContainsFunc(unique, func(o *key) bool { return o.mark == k.mark }) {
 			unique = append(unique, k)
 		}
 	}
@@ -366,5 +359,5 @@ func (is *issuer) readKey(raw []byte) (*key, error) {
 		return nil, errors.New("it cannot be read")
 	}
 	mark := sha256.Sum256(fmt.Appendf(nil, "%q %q %x", kid, alg, der))
-	return &key{kid: kid, kty: kty, alg: jose.SignatureAlgorithm(alg), public: j.Key, mark: mark}, nil
+	return &key{kid: kid, alg: jose.SignatureAlgorithm(alg), public: j.Key, mark: mark}, nil
 }

@@ -163,12 +163,12 @@ func (g *gate) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (g *gate) judge(r *http.Request) error {
 	opened := g.opened(r.URL.Hostname(), portOf(r.URL))
-	u, err := CheckURL(r.URL.String(), Rules{PlainLoopback: opened || g.rules.PlainLoopback})
+	if r.URL.Scheme == "http" && !opened {
+		return errors.New("plain http is fetched only from a loopback host that egress.allow names; use https")
+	}
+	u, err := CheckURL(r.URL.String(), Rules{PlainLoopback: opened})
 	if err != nil {
 		return err
-	}
-	if u.Scheme == "http" && !opened {
-		return errors.New("plain http is fetched only from a loopback host that egress.allow names; use https")
 	}
 	if a, err := netip.ParseAddr(u.Hostname()); err == nil {
 		return g.address(a, u.Hostname(), opened)
@@ -199,9 +199,6 @@ func (g *gate) redirect(next *http.Request, via []*http.Request) error {
 		return ErrRedirect
 	}
 	last := via[len(via)-1].URL
-	if last.Scheme == "https" && next.URL.Scheme != "https" {
-		return ErrRedirect
-	}
 	same := joinKey(last.Hostname(), portOf(last)) == joinKey(next.URL.Hostname(), portOf(next.URL))
 	if !same && g.opened(next.URL.Hostname(), portOf(next.URL)) {
 		return ErrRedirect

@@ -199,8 +199,8 @@ func TestPlainHTTPNeedsAnOpenedLoopback(t *testing.T) {
 	if _, err := get(client(t, Rules{Allow: []string{host}}), s.URL); err != nil {
 		t.Error(err)
 	}
-	if _, err := get(client(t, Rules{PlainLoopback: true}), s.URL); err == nil {
-		t.Error("plain http without an opened host")
+	if _, err := get(client(t, Rules{PlainLoopback: true}), s.URL); err == nil || !strings.Contains(err.Error(), "egress.allow") {
+		t.Errorf("plain http without an opened host: %v", err)
 	}
 	if _, err := get(client(t, Rules{Allow: []string{"example.com"}, Resolver: fixed("127.0.0.1")}), "http://example.com:"+host[len("127.0.0.1:"):]); err == nil {
 		t.Error("plain http to a name")
@@ -289,6 +289,9 @@ func TestAnswersAreBounded(t *testing.T) {
 	chunk := make([]byte, 64<<10)
 	const size = 100 << 20
 	in := newInsider(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept-Encoding") != "" {
+			t.Error("asks for compression")
+		}
 		switch r.URL.Path {
 		case "/declared":
 			w.Header().Set("Content-Length", fmt.Sprint(size))
@@ -326,6 +329,10 @@ func TestAnswersAreBounded(t *testing.T) {
 	})
 	t.Cleanup(func() { close(release) })
 	rules := Rules{Allow: []string{in.hostPort()}, Roots: in.roots(), MaxBytes: 1000}
+	if res, err := client(t, rules).Get(in.URL + "/declared"); !errors.Is(err, ErrTooLarge) {
+		_ = res.Body.Close()
+		t.Errorf("a length that is too long was waited for: %v", err)
+	}
 	for _, p := range []string{"/declared", "/streamed", "/over"} {
 		if _, err := get(client(t, rules), in.URL+p); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("%s: %v", p, err)
