@@ -60,7 +60,7 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 		o.Resources[url] = jwt.Resource{Audiences: r.Audiences, Metadata: r.Metadata, Scope: strings.Join(r.Least, " ")}
 	}
 	for _, i := range cfg.Identity.Issuers {
-		o.Issuers = append(o.Issuers, jwt.Issuer{Issuer: i.URL, Provider: jwt.Provider(i.Provider), Algorithms: i.Algorithms,
+		o.Issuers = append(o.Issuers, jwt.Issuer{Issuer: i.URL, Provider: jwt.Provider(i.Provider), Algorithms: i.Algorithms, Types: i.Types,
 			JWKSURI: i.JWKSURI, ClockSkew: i.ClockSkew})
 	}
 	if w.verifier, err = jwt.New(o); err != nil {

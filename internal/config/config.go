@@ -99,6 +99,9 @@ type Issuer struct {
 	Provider string
 	// Algorithms is the allow-list; empty is RS, PS, ES and EdDSA.
 	Algorithms []string
+	// Types are the accepted values of a token's typ header; empty is the
+	// recipe's.
+	Types []string
 	// JWKSURI names its keys where it has no metadata.
 	JWKSURI string
 	// ClockSkew is how far its clock may differ; 0 is the default.

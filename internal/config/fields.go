@@ -99,6 +99,7 @@ func issuerFields() []field[Issuer] {
 			}
 		}},
 		{"algorithms", func(s *source, n *yaml.Node, key string, i *Issuer) { s.words(n, key, &i.Algorithms) }},
+		{"types", func(s *source, n *yaml.Node, key string, i *Issuer) { s.words(n, key, &i.Types) }},
 		{"jwks_uri", func(s *source, n *yaml.Node, key string, i *Issuer) {
 			if t, ok := s.text(n, key); ok {
 				i.JWKSURI = t

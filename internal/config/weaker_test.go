@@ -129,7 +129,7 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		servers.*.insecure_unsandboxed servers.*.shared servers.*.deadline servers.*.max_processes servers.*.audit.durability
 		guards.*.mode audit.durability limits.*`)
 	neutral := words(`listen public_url data tls.cert tls.key merged identity.issuers identity.issuers[].issuer identity.issuers[].provider identity.issuers[].algorithms
-		identity.issuers[].jwks_uri identity.issuers[].clock_skew merged_audience policy
+		identity.issuers[].types identity.issuers[].jwks_uri identity.issuers[].clock_skew merged_audience policy
 		servers.*.command servers.*.env servers.*.cwd servers.*.url servers.*.era servers.*.enabled servers.*.audience
 		servers.*.credential.type servers.*.credential.headers servers.*.timeout servers.*.idle_timeout`)
 	for _, key := range config.Keys() {
