@@ -219,6 +219,18 @@ func TestTokensOfAProvider(t *testing.T) {
 	}
 }
 
+// TestProviderDown: nobody is let in, and no client is sent to log in again.
+func TestProviderDown(t *testing.T) {
+	t.Parallel()
+	idp, srv, called := behindIssuer(t, `permit (principal, action, resource);`)
+	token := idp.token(t, public+"/mcp/s", "s:call", nil)
+	idp.Close()
+	resp, body := ask(t, srv, "/mcp/s", token, "tools/call", "look")
+	if resp.StatusCode != 503 || resp.Header.Get("WWW-Authenticate") != "" || resp.Header.Get("Retry-After") == "" || *called != 0 {
+		t.Errorf("%d %v %s", resp.StatusCode, resp.Header, body)
+	}
+}
+
 func TestScopeIsAskedForWhereItIsMissing(t *testing.T) {
 	t.Parallel()
 	idp, srv, called := behindIssuer(t, `permit (principal, action, resource);`)

@@ -51,5 +51,10 @@ func (r *Refusal) Error() string { return r.Text }
 // Unwrap returns the cause.
 func (r *Refusal) Unwrap() error { return r.Cause }
 
+// ErrUnavailable is in the chain of a refusal that says nothing about the
+// caller: whoever could vouch for it cannot be reached. It is a refusal all the
+// same.
+var ErrUnavailable = errors.New("whoever could vouch for the caller cannot be reached")
+
 // ErrNobody is the answer of an authenticator that is not set up.
 var ErrNobody = errors.New("no authenticator is configured")

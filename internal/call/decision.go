@@ -78,6 +78,7 @@ const (
 	ReasonBadMethod          Reason = "bad-http-method"
 	ReasonUnauthenticated    Reason = "unauthenticated"
 	ReasonTokenExpired       Reason = "token-expired"
+	ReasonNoProvider         Reason = "identity-unavailable"
 	ReasonTokenInQuery       Reason = "token-in-query"
 	ReasonTooMany            Reason = "too-many-requests"
 	ReasonTooLarge           Reason = "too-large"

@@ -53,6 +53,8 @@ func refuseDecision(d call.Decision) *refusal {
 		r.status, r.text = http.StatusNotAcceptable, "Accept must allow application/json and text/event-stream"
 	case call.ReasonUnauthenticated, call.ReasonTokenExpired:
 		r.status, r.text = http.StatusUnauthorized, "send a valid token as Authorization: Bearer"
+	case call.ReasonNoProvider:
+		r.status, r.retry, r.text = http.StatusServiceUnavailable, 5, "the identity provider cannot be reached, so no token can be checked: try again in a moment"
 	case call.ReasonTokenInQuery:
 		r.status, r.text = http.StatusBadRequest, "a token in the URL is refused: send it as Authorization: Bearer"
 	case call.ReasonTooMany:

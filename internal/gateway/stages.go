@@ -82,6 +82,9 @@ func (g *Gateway) authenticate(ctx context.Context, c *call.Call, in *inbound) *
 		r := deny(c, call.Authenticate, call.ReasonUnauthenticated, "no principal")
 		r.challenge = "Bearer"
 		var no *authn.Refusal
+		if errors.Is(err, authn.ErrUnavailable) {
+			return deny(c, call.Authenticate, call.ReasonNoProvider, err.Error())
+		}
 		if errors.As(err, &no) {
 			r = deny(c, call.Authenticate, no.Reason, no.Text)
 			r.challenge = no.Challenge

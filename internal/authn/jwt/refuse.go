@@ -2,6 +2,7 @@ package jwt
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/munjigi/munjigi/internal/authn"
 	"github.com/munjigi/munjigi/internal/call"
@@ -27,7 +28,7 @@ var (
 	ErrClaims    = errors.New("the token lacks a claim that is needed, or one has the wrong form")
 	ErrRevoked   = errors.New("the token was revoked: sign in again")
 	ErrBound     = errors.New("the token is bound to a key and nothing here proves that key")
-	ErrProvider  = errors.New("the issuer's keys cannot be had at the moment: try again later")
+	ErrProvider  = fmt.Errorf("the issuer's keys cannot be had at the moment: try again later: %w", authn.ErrUnavailable)
 )
 
 // refusal turns a cause into what the caller gets.
