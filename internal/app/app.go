@@ -83,7 +83,9 @@ type App struct {
 	current atomic.Pointer[gateway.Gateway]
 	certs   *certificates
 
-	sweep context.CancelFunc
+	life     context.Context //nolint:containedctx // from Open to Close
+	end      context.CancelFunc
+	retiring sync.WaitGroup // servers that a reload replaced
 }
 
 // generations counts changes of policy, pins and revocation.
@@ -101,7 +103,8 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &App{o: o, servers: map[string]*running{}, catalog: catalog.New(catalog.DefaultViews)}
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	a := &App{o: o, life: life, end: end, servers: map[string]*running{}, catalog: catalog.New(catalog.DefaultViews)}
 	if err := a.foundations(ctx, cfg); err != nil {
 		return nil, errors.Join(err, a.Close(context.WithoutCancel(ctx)))
 	}
@@ -165,9 +168,7 @@ func (a *App) foundations(ctx context.Context, cfg *config.Config) error {
 		}},
 	}
 	a.sessions = gateway.NewSessions(limitsOf(cfg), a.sessionEnded)
-	sctx, cancel := context.WithCancel(context.Background())
-	a.sweep = cancel
-	go a.sessions.Sweep(sctx, 30*time.Second)
+	go a.sessions.Sweep(a.life, 30*time.Second)
 	return nil
 }
 
@@ -355,8 +356,9 @@ func (a *App) Reload(ctx context.Context) error {
 		cfg.Identity.InsecureAnonymous != a.cfg.Identity.InsecureAnonymous {
 		return errors.New("listen, data, tls on or off, and identity change only with a restart")
 	}
+	take := func() {}
 	if a.certs != nil {
-		if err := a.certs.load(cfg.TLS.Cert, cfg.TLS.Key); err != nil {
+		if take, err = a.certs.read(cfg.TLS.Cert, cfg.TLS.Key); err != nil {
 			return err
 		}
 	}
@@ -364,6 +366,7 @@ func (a *App) Reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	take()
 	old, before := a.current.Load(), a.servers
 	a.cfg, a.servers = cfg, servers
 	a.gens.policy.Add(1)
@@ -372,12 +375,14 @@ func (a *App) Reload(ctx context.Context) error {
 	for name, r := range before {
 		if servers[name] != r {
 			// Calls in flight keep the old server until they are answered.
-			go func() {
-				ctx, cancel := context.WithTimeout(context.Background(), cfg.Limits.DrainTimeout)
+			a.retiring.Go(func() {
+				ctx, cancel := context.WithTimeout(a.life, cfg.Limits.DrainTimeout)
 				defer cancel()
 				_ = old.Drain(ctx)
-				_ = r.close(ctx)
-			}()
+				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Limits.DrainTimeout)
+				defer cancel()
+				_ = r.close(last)
+			})
 		}
 	}
 	a.announce(ctx, "reloaded")
@@ -394,15 +399,14 @@ func (a *App) Config() *config.Config {
 // Close lets go of everything.
 func (a *App) Close(ctx context.Context) error {
 	var errs []error
-	if a.sweep != nil {
-		a.sweep()
-	}
+	a.end()
 	a.mu.Lock()
 	servers := a.servers
 	a.mu.Unlock()
 	for _, r := range servers {
 		errs = append(errs, r.close(ctx))
 	}
+	a.retiring.Wait()
 	if a.db != nil {
 		errs = append(errs, a.db.Close())
 	}

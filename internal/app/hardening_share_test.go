@@ -45,7 +45,7 @@ func (s *sse) hears(what string) string {
 	for {
 		line, err := s.b.ReadString('\n')
 		if err != nil {
-			s.r.t.Fatalf("the stream ended before %q: %v", what, err)
+			s.r.t.Fatalf("the stream ended before %q: %v %q", what, err, line)
 		}
 		if strings.Contains(line, what) {
 			return line

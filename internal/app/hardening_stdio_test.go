@@ -216,7 +216,7 @@ func (r *rig) attach() (c *net.UnixConn) {
 // off; whoever else speaks for the same principal goes on.
 func TestHardConnectUnread(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, newStage(t).config(slow))
+	r := newRig(t, newStage(t).config(slowReader))
 	c := r.connect()
 	many := strings.Repeat(asked{method: "tools/call", members: `"name":"echo","arguments":{"text":"` + strings.Repeat("x", 1000) + `"}`}.body()+"\n", 100)
 	r.send(c, `{"server":"s"}`+"\n")

@@ -34,9 +34,11 @@ func (a *App) Listen(ctx context.Context) (net.Listener, error) {
 		return l, nil
 	}
 	a.certs = &certificates{}
-	if err := a.certs.load(cfg.TLS.Cert, cfg.TLS.Key); err != nil {
+	take, err := a.certs.read(cfg.TLS.Cert, cfg.TLS.Key)
+	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	take()
 	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: a.certs.get, NextProtos: []string{"h2", "http/1.1"}}), nil
 }
 
@@ -125,13 +127,13 @@ type certificates struct {
 	now atomic.Pointer[tls.Certificate]
 }
 
-func (c *certificates) load(cert, key string) error {
+// read reads a certificate; take puts it in force.
+func (c *certificates) read(cert, key string) (take func(), err error) {
 	p, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
-		return fmt.Errorf("tls: %w", err)
+		return nil, fmt.Errorf("tls: %w", err)
 	}
-	c.now.Store(&p)
-	return nil
+	return func() { c.now.Store(&p) }, nil
 }
 
 func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.now.Load(), nil }

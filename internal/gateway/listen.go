@@ -211,7 +211,7 @@ func (g *Gateway) listenTo(ctx context.Context, c *call.Call, in *inbound, p par
 	}
 	f.Decide(d)
 	f.Pass(call.InspectRequest)
-	cl, err := f.Clear(p.params.Append(nil), g.o.Generations)
+	cl, err := f.Clear(p.params.Append(nil), g.lasting(f))
 	if err != nil {
 		return err
 	}
@@ -220,6 +220,21 @@ func (g *Gateway) listenTo(ctx context.Context, c *call.Call, in *inbound, p par
 		return upstream.ErrDown
 	}
 	return s.Listen(ctx, cl, in.caller, &subscriber{sub: sub, c: f, cl: cl, server: p.server})
+}
+
+// lasting returns generations for a stream. They stay what they were as long
+// as what changed allows the stream as well: one client's revocation must not
+// end the streams of others.
+func (g *Gateway) lasting(c *call.Call) func() call.Generations {
+	began := g.o.Generations()
+	return func() call.Generations {
+		now := g.o.Generations()
+		if now != began && g.o.Authn.Current(c.Principal) &&
+			g.o.Authz.Decide(context.Background(), authz.Query{Principal: c.Principal, Target: c.Target}).Effect.Passes() {
+			return began
+		}
+		return now
+	}
 }
 
 // subscription joins the streams of one or several servers into the client's.
