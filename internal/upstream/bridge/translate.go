@@ -325,6 +325,9 @@ func legacyParams(params []byte, from upstream.Caller, token string) []byte {
 		o = o.Without("inputResponses", "requestState", "task")
 	}
 	meta := callMeta(keptMeta(o), from, token)
+	if _, had := o.Get("_meta"); !had && len(meta) == 0 && from.Era == mcp.Legacy {
+		return params // nothing to change: the bytes go on as they came
+	}
 	if len(meta) > 0 {
 		o = o.With("_meta", meta.Append(nil))
 	} else {
