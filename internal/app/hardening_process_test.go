@@ -71,6 +71,9 @@ func processAnswers(m message) {
 			Text string
 			N    int
 		}
+		Meta struct {
+			Token json.RawMessage `json:"progressToken"`
+		} `json:"_meta"`
 	}
 	_ = json.Unmarshal(m.Params, &p)
 	switch p.Name {
@@ -81,6 +84,15 @@ func processAnswers(m message) {
 	case "crash":
 		os.Exit(7)
 	case "hang":
+		if p.Meta.Token != nil {
+			tell(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%s,"progress":1}}`, p.Meta.Token)
+		}
+	case "chat":
+		go func() {
+			for i := range 20_000 {
+				tell(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%s,"progress":%d,"message":%q}}`, p.Meta.Token, i+1, strings.Repeat("y", 4096))
+			}
+		}()
 	case "flood":
 		for i := range 20_000 {
 			tell(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":%d}}`, i)
@@ -131,5 +143,5 @@ func processAnswers(m message) {
 }
 
 func harms() []string {
-	return strings.Fields("echo pid crash hang flood twice others asks big endless utf8 lone doubled list noise batch")
+	return strings.Fields("echo pid crash hang chat flood twice others asks big endless utf8 lone doubled list noise batch")
 }
