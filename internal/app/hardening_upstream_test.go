@@ -175,7 +175,9 @@ func TestHardHTTPHarm(t *testing.T) {
 		"asks for what there is not": {harmed{reason: "server-violation"}, func(w http.ResponseWriter, _ *http.Request, m message) {
 			reply(w, m, `{"resultType":"input_required","inputRequests":{"k":{"method":"tools/call","params":{"name":"stolen"}}}}`)
 		}},
-		"500": {harmed{reason: "server-unavailable"}, func(w http.ResponseWriter, _ *http.Request, _ message) { http.Error(w, "stolen", http.StatusInternalServerError) }},
+		"500": {harmed{reason: "server-unavailable"}, func(w http.ResponseWriter, _ *http.Request, _ message) {
+			http.Error(w, "stolen", http.StatusInternalServerError)
+		}},
 		"redirect": {harmed{reason: "server-unavailable"}, func(w http.ResponseWriter, r *http.Request, _ message) {
 			http.Redirect(w, r, "http://169.254.169.254/", http.StatusTemporaryRedirect)
 		}},
@@ -199,7 +201,9 @@ func TestHardHTTPHarm(t *testing.T) {
 		"lone":       func(m message) string { return answerOf(m, `{"content":[{"type":"text","text":"\ud800"}]}`) },
 		"doubled":    func(m message) string { return answerOf(m, `{"content":[],"content":[]}`) },
 		"list":       func(m message) string { return answerOf(m, `[]`) },
-		"deep":       func(m message) string { return answerOf(m, `{"a":`+strings.Repeat("[", 100)+strings.Repeat("]", 100)+`}`) },
+		"deep": func(m message) string {
+			return answerOf(m, `{"a":`+strings.Repeat("[", 100)+strings.Repeat("]", 100)+`}`)
+		},
 		"both": func(m message) string {
 			return `{"jsonrpc":"2.0","id":` + string(m.ID) + `,"result":{},"error":{"code":1,"message":"stolen"}}`
 		},
