@@ -15,7 +15,7 @@ import (
 // an MCP server on standard streams that does harm where it is asked to.
 func TestHardProcess(t *testing.T) {
 	if flag.Arg(0) != "server" {
-		t.Skip("this is the server that other tests start")
+		return // the server that other tests start is not asked for
 	}
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
 	for {

@@ -117,13 +117,18 @@ func TestAnswerInAdvance(t *testing.T) {
 	})
 	c := connect(t, s.url, mcp.Modern)
 	for range 3 {
+		// What is there before the next request is sent ends the connection;
+		// what arrives later than that is another request's answer.
 		m, err := c.call(t.Context(), "tools/call")
+		if errors.Is(err, upstream.ErrViolation) {
+			continue
+		}
 		if err != nil || string(m.Result) != "{}" {
 			t.Fatalf("got %v %s", err, m.Result)
 		}
 	}
-	if n := s.connections(); n != 3 {
-		t.Errorf("%d connections, want 3", n)
+	if reqs := s.requests(); len(reqs) != 3 || reqs[2].conn == reqs[0].conn {
+		t.Error("a connection that had answered in advance was used on")
 	}
 }
 
