@@ -20,15 +20,16 @@ func TestHardIdleConnectionsMakeRoom(t *testing.T) {
 	done := r.dial()
 	r.send(done, "GET / HTTP/1.1\r\nHost: "+rigHost+"\r\n\r\n")
 	r.answer(done)
-	r.serves("eve")
-	if got := r.hungUp(silent); got != "" {
-		t.Errorf("the connection that waited longest was told %q", got)
+	for _, oldest := range []net.Conn{silent, half, done} {
+		c := r.dial()
+		r.send(c, r.whole(call("eve", "echo", `{}`)))
+		if resp, _ := r.answer(c); resp.StatusCode != http.StatusOK {
+			t.Errorf("who came was answered %d", resp.StatusCode)
+		}
+		if got := r.hungUp(oldest); strings.Contains(got, " 200 ") {
+			t.Errorf("the connection that waited longest was told %q", got)
+		}
 	}
-	for range 2 {
-		r.serves("eve")
-	}
-	r.hungUp(half)
-	r.hungUp(done)
 }
 
 // While every connection is being served, who comes is turned away at once;
@@ -83,9 +84,12 @@ func TestHardIdleConnectionsMakeRoomTLS(t *testing.T) {
 	if resp, _ := r.do(kept, r.request(r.ctx, call("alice", "echo", `{}`))); resp.Proto != "HTTP/2.0" {
 		t.Errorf("spoken to in %s", resp.Proto)
 	}
-	r.serves("bob")
+	more := r.client()
+	if resp, _ := r.do(more, r.request(r.ctx, call("bob", "echo", `{}`))); resp.StatusCode != 200 {
+		t.Errorf("who came was answered %d", resp.StatusCode)
+	}
 	r.hungUp(bare)
-	r.serves("bob")
+	r.serves("bob") // in the place of the first of the two
 	if resp, _ := r.do(kept, r.request(r.ctx, call("alice", "echo", `{}`))); resp.StatusCode != 200 {
 		t.Errorf("after its connection made room: %d", resp.StatusCode)
 	}

@@ -61,6 +61,17 @@ func TestHardStopCutsOff(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	r := newRig(t, s.config("limits: { drain_timeout: 100ms, header_timeout: 1h }\n"))
+	// A legacy client's call outlives its connection, but not the gateway.
+	legacy := r.request(r.ctx, asked{who: "alice", headers: r.session("alice"), whole: `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"wait"}}`})
+	cut := make(chan error, 1)
+	go func() {
+		resp, err := r.client().Do(legacy)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		cut <- err
+	}()
+	await(r, s.entered, "the session's call")
 	c, idle := r.dial(), r.dial()
 	r.send(c, r.whole(call("alice", "wait", `{}`)))
 	await(r, s.entered, "the call")
@@ -71,7 +82,11 @@ func TestHardStopCutsOff(t *testing.T) {
 	r.done <- nil
 	r.hungUp(c)
 	r.hungUp(idle)
-	await(r, s.gone, "the end of the call at the server")
+	if err := await(r, cut, "the end of the session's call"); err == nil {
+		t.Error("the session's call was answered")
+	}
+	await(r, s.gone, "the end of a call at the server")
+	await(r, s.gone, "the end of a call at the server")
 }
 
 func TestHardBadConfigKeepsTheOld(t *testing.T) {

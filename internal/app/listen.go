@@ -67,13 +67,22 @@ func (a *App) Serve(ctx context.Context, l net.Listener) error {
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Limits.DrainTimeout)
 	defer cancel()
-	err := a.current.Load().Drain(drain)
+	g := a.current.Load()
+	err := g.Drain(drain)
 	if srv.Shutdown(drain) != nil {
-		// What is left sends a request that never ends, or does not read.
+		// What is left takes too long, sends a request that never ends, or does
+		// not read. Its outcome still goes on the record.
 		err = errors.Join(err, srv.Close())
+		g.Abandon()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		defer cancel()
+		_ = g.Drain(last)
 	}
 	return err
 }
+
+// lastWords is how long calls may take to end that a stop has cut off.
+const lastWords = 5 * time.Second
 
 // ServeHTTP hands each request to the gateway that is current when it comes.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.current.Load().ServeHTTP(w, r) }

@@ -137,6 +137,8 @@ type Gateway struct {
 	drain    chan struct{}
 	drainOne sync.Once
 	inflight flights
+	life     context.Context //nolint:containedctx // of calls that outlive their connection
+	abandon  context.CancelFunc
 	refused  refusals
 	refetch  *limit.Keyed
 	fetching singleflight.Group
@@ -170,6 +172,7 @@ func New(o Options) (*Gateway, error) {
 	g.messages = limit.NewGate(2*o.Limits.PerPrincipal+o.Limits.Streams, maxConcurrent)
 	g.calls = limit.NewGate(o.Limits.PerPrincipal, maxConcurrent)
 	g.streams = limit.NewGate(o.Limits.Streams, o.Limits.AllStreams)
+	g.life, g.abandon = context.WithCancel(context.Background())
 	g.refetch = limit.NewKeyed(1, 5, maxKeys)
 	return g, nil
 }
@@ -194,6 +197,9 @@ func (g *Gateway) Drain(ctx context.Context) error {
 // Retire ends the streams of a gateway that a reload replaced; its calls in
 // flight go on to their end.
 func (g *Gateway) Retire() { g.drainOne.Do(func() { close(g.drain) }) }
+
+// Abandon cancels the calls in flight that do not end with their connection.
+func (g *Gateway) Abandon() { g.abandon() }
 
 // flights counts the messages that are being handled. Others may come while
 // somebody waits until there are none, which a sync.WaitGroup forbids.

@@ -158,7 +158,7 @@ func (g *Gateway) session(c *call.Call, in *inbound, out *httpOut) *refusal {
 // interpreted as the client cancelling its request").
 func (g *Gateway) sessionContext(r *http.Request, in *inbound) context.Context {
 	if len(r.Header[mcp.HeaderSession]) > 0 && in.era == mcp.Legacy {
-		return context.WithoutCancel(r.Context())
+		return g.life
 	}
 	return r.Context()
 }
