@@ -211,6 +211,16 @@ func AppendRequest(dst []byte, id ID, method string, params []byte) []byte {
 	return appendMethod(dst, method, params)
 }
 
+// AppendRequestHead serialises a request up to where its params begin. The
+// params and a closing brace have to follow.
+func AppendRequestHead(dst []byte, id ID, method string) []byte {
+	dst = append(dst, `{"jsonrpc":"2.0","id":`...)
+	dst = append(dst, id.Raw()...)
+	dst = append(dst, `,"method":`...)
+	dst = strictjson.AppendString(dst, method)
+	return append(dst, `,"params":`...)
+}
+
 // AppendNotification serialises a notification.
 func AppendNotification(dst []byte, method string, params []byte) []byte {
 	dst = append(dst, `{"jsonrpc":"2.0"`...)

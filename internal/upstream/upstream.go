@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/mcp"
 )
@@ -151,6 +152,10 @@ type Outgoing struct {
 	// Method and Params make a request or a notification.
 	Method string
 	Params []byte
+	// Members are the params of a request taken apart, in the place of Params:
+	// they are joined where the message is written, so that large arguments are
+	// copied once.
+	Members strictjson.Object
 	// Answer, Result and Error make a response to the server's request.
 	Answer mcp.ID
 	Result []byte
@@ -164,6 +169,25 @@ type Outgoing struct {
 	// RequestID, if not nil, is told the ID that Exchange chose before the
 	// request is written, so that it can be named in notifications/cancelled.
 	RequestID func(mcp.ID)
+}
+
+// Append appends the message to dst as JSON. A request carries id; with the
+// zero ID the message is a notification or a response, else an error.
+func (m *Outgoing) Append(dst []byte, id mcp.ID) ([]byte, error) {
+	switch {
+	case !id.IsZero() && m.Members != nil:
+		dst = mcp.AppendRequestHead(dst, id, m.Method)
+		return append(m.Members.Append(dst), '}'), nil
+	case !id.IsZero():
+		return mcp.AppendRequest(dst, id, m.Method, m.Params), nil
+	case mcp.IsNotification(m.Method):
+		return mcp.AppendNotification(dst, m.Method, m.Params), nil
+	case m.Method == "" && !m.Answer.IsZero() && m.Error != nil:
+		return mcp.AppendError(dst, m.Answer, m.Error, false), nil
+	case m.Method == "" && !m.Answer.IsZero() && m.Result != nil:
+		return mcp.AppendResult(dst, m.Answer, m.Result), nil
+	}
+	return dst, errors.New("only a notification or a response can be sent without awaiting an answer")
 }
 
 // Handler takes one message of a server. It must not block for long.

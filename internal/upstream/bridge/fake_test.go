@@ -121,6 +121,9 @@ func (pp *pipe) Exchange(ctx context.Context, m upstream.Outgoing, h upstream.Ha
 	if m.RequestID != nil {
 		m.RequestID(id)
 	}
+	if m.Members != nil {
+		m.Params = m.Members.Append(nil)
+	}
 	if _, err := mcp.Decode(mcp.AppendRequest(nil, id, m.Method, m.Params), strictjson.Default()); err != nil {
 		pp.p.t.Errorf("the bridge sent a malformed request: %v: %s", err, m.Params)
 	}

@@ -173,7 +173,7 @@ func (c *conn) oneRound(ctx context.Context, r request, resume *upstream.Resume,
 	f := c.depart(ctx, r)
 	m.token = f.token
 	out := upstream.Outgoing{Method: r.method, Version: c.version, Headers: r.from.Headers}
-	out.Params, out.Name = modernParams(params, r.from, c.version, m), name
+	out.Members, out.Name = modernMembers(params, r.from, c.version, m), name
 	msg, err := f.exchange(ctx, out)
 	f.settle()
 	if err != nil {

@@ -303,6 +303,11 @@ func ownMeta(name string) bool {
 // modernParams gives params the _meta of a modern request. Members that nobody
 // knows stay.
 func modernParams(o strictjson.Object, from upstream.Caller, v mcp.Version, m modernMeta) []byte {
+	return modernMembers(o, from, v, m).Append(nil)
+}
+
+// modernMembers is modernParams, not joined yet.
+func modernMembers(o strictjson.Object, from upstream.Caller, v mcp.Version, m modernMeta) strictjson.Object {
 	meta := append(keptMeta(o), strictjson.Member{Name: mcp.MetaProtocolVersion, Raw: strictjson.AppendString(nil, string(v))})
 	if from.ClientInfo != nil {
 		meta = append(meta, strictjson.Member{Name: mcp.MetaClientInfo, Raw: from.ClientInfo})
@@ -311,7 +316,7 @@ func modernParams(o strictjson.Object, from upstream.Caller, v mcp.Version, m mo
 	if m.level != "" {
 		meta = append(meta, strictjson.Member{Name: mcp.MetaLogLevel, Raw: strictjson.AppendString(nil, m.level)})
 	}
-	return o.With("_meta", callMeta(meta, from, m.token).Append(nil)).Append(nil)
+	return o.With("_meta", callMeta(meta, from, m.token).Append(nil))
 }
 
 // legacyParams gives params the _meta of a legacy request, and takes out what

@@ -2,7 +2,6 @@ package stdio
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -52,7 +51,7 @@ func (p *process) write(m *upstream.Outgoing, id mcp.ID) error {
 		o.mu.Unlock()
 		return errClosed
 	}
-	line, err := appendMessage(o.line[:0], m, id)
+	line, err := m.Append(o.line[:0], id)
 	if err != nil {
 		o.mu.Unlock()
 		return err
@@ -93,20 +92,6 @@ func (p *process) unwritable(err error) error {
 	p.fail(fmt.Errorf("%w: its input is closed: %w", upstream.ErrDown, err), false)
 	go p.stop()
 	return p.why()
-}
-
-func appendMessage(dst []byte, m *upstream.Outgoing, id mcp.ID) ([]byte, error) {
-	switch {
-	case !id.IsZero():
-		return mcp.AppendRequest(dst, id, m.Method, m.Params), nil
-	case mcp.IsNotification(m.Method):
-		return mcp.AppendNotification(dst, m.Method, m.Params), nil
-	case m.Method == "" && !m.Answer.IsZero() && m.Error != nil:
-		return mcp.AppendError(dst, m.Answer, m.Error, false), nil
-	case m.Method == "" && !m.Answer.IsZero() && m.Result != nil:
-		return mcp.AppendResult(dst, m.Answer, m.Result), nil
-	}
-	return dst, errors.New("only a notification or a response can be sent without awaiting an answer")
 }
 
 // flush writes what waits. A process that takes no piece of it within the

@@ -159,19 +159,10 @@ func (t *transport) build(ctx context.Context, s *scratch, o outgoing) ([]byte, 
 }
 
 func appendMessage(dst []byte, m *upstream.Outgoing, id mcp.ID) ([]byte, error) {
-	switch {
-	case m == nil:
+	if m == nil {
 		return dst, nil
-	case !id.IsZero():
-		return mcp.AppendRequest(dst, id, m.Method, m.Params), nil
-	case mcp.IsNotification(m.Method):
-		return mcp.AppendNotification(dst, m.Method, m.Params), nil
-	case m.Method == "" && !m.Answer.IsZero() && m.Error != nil:
-		return mcp.AppendError(dst, m.Answer, m.Error, false), nil
-	case m.Method == "" && !m.Answer.IsZero() && m.Result != nil:
-		return mcp.AppendResult(dst, m.Answer, m.Result), nil
 	}
-	return dst, errors.New("only a notification or a response can be sent without awaiting an answer")
+	return m.Append(dst, id)
 }
 
 // fields appends the headers that differ from request to request.
