@@ -11,6 +11,7 @@ package authn
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/http"
 
@@ -29,9 +30,19 @@ type Authenticator interface {
 
 // Request is all that an authenticator may look at.
 type Request struct {
+	Method string
 	Header http.Header
-	// Resource is the exact resource that is called: its public URL.
+	// Resource is the exact resource that is called: its public URL, which is
+	// also what a proof of possession names (htu of RFC 9449), whatever proxies
+	// stand in between.
 	Resource string
+	// Certificates is the chain that the client proved in the handshake of this
+	// very connection, its own first; empty without one. It never comes from a
+	// header.
+	Certificates []*x509.Certificate
+	// Reply are the headers that the answer will carry, whatever it says. An
+	// authenticator may add its own. Nil where nobody reads them.
+	Reply http.Header
 	// Loopback reports that the peer's address is a loopback address.
 	Loopback bool
 }

@@ -24,7 +24,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := call.New(time.Now())
-	in := &inbound{http: r, path: r.URL.Path, era: mcp.Modern}
+	in := &inbound{http: r, reply: w.Header(), path: r.URL.Path, era: mcp.Modern}
 	if v := r.Header.Get(mcp.HeaderVersion); v != "" && mcp.EraOf(mcp.Version(v)) == mcp.Legacy {
 		in.era = mcp.Legacy
 	}

@@ -17,6 +17,7 @@ import (
 type inbound struct {
 	// Facts of the transport.
 	http    *http.Request // nil on stdio
+	reply   http.Header   // of the answer; nil on stdio
 	path    string        // "/mcp" or "/mcp/{server}"
 	server  string        // the server of the path; empty on the merged path
 	peer    *peer         // the legacy session or stdio connection; may be nil

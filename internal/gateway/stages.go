@@ -77,7 +77,12 @@ func (g *Gateway) authenticate(ctx context.Context, c *call.Call, in *inbound) *
 	if q := in.http.URL.RawQuery; q != "" && strings.Contains(strings.ToLower(q), "token") {
 		return deny(c, call.Authenticate, call.ReasonTokenInQuery, "query string names a token")
 	}
-	p, err := g.o.Authn.Authenticate(ctx, authn.Request{Header: in.http.Header, Resource: g.o.BaseURL + in.http.URL.Path, Loopback: isLoopback(in.http.RemoteAddr)})
+	ask := authn.Request{Method: in.http.Method, Header: in.http.Header, Resource: g.o.BaseURL + in.http.URL.Path,
+		Loopback: isLoopback(in.http.RemoteAddr), Reply: in.reply}
+	if in.http.TLS != nil {
+		ask.Certificates = in.http.TLS.PeerCertificates
+	}
+	p, err := g.o.Authn.Authenticate(ctx, ask)
 	if err != nil || !p.Valid() {
 		r := deny(c, call.Authenticate, call.ReasonUnauthenticated, "no principal")
 		r.challenge = "Bearer"
