@@ -55,9 +55,9 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 	if err != nil {
 		return who{}, err
 	}
-	o := jwt.Options{Client: client, Resources: map[string]jwt.Resource{}, Revoked: a.tokens.isRevoked, Keep: a.verifier, Log: a.o.Logger}
+	o := jwt.Options{Client: client, Resources: map[string]authn.Resource{}, Revoked: a.tokens.isRevoked, Keep: a.verifier, Log: a.o.Logger}
 	for url, r := range w.resources {
-		o.Resources[url] = jwt.Resource{Audiences: r.Audiences, Metadata: r.Metadata, Scope: strings.Join(r.Least, " ")}
+		o.Resources[url] = authn.Resource{Audiences: r.Audiences, Metadata: r.Metadata, Scope: strings.Join(r.Least, " ")}
 	}
 	for _, i := range cfg.Identity.Issuers {
 		o.Issuers = append(o.Issuers, jwt.Issuer{Issuer: i.URL, Provider: jwt.Provider(i.Provider), Algorithms: i.Algorithms, Types: i.Types,

@@ -75,7 +75,8 @@ func floorOf(pkg string) (level, bool) {
 
 		"internal/call": vocabulary,
 
-		"internal/mcp": wire,
+		"internal/mcp":   wire,
+		"internal/oauth": wire,
 
 		"internal/base/egress":     base,
 		"internal/base/fault":      base,

@@ -41,7 +41,7 @@ func TestAGoodTokenProvesWhoCalls(t *testing.T) {
 		}
 		id.Claims = nil
 		want := call.Identity{Issuer: p.url, Subject: "alice", Kind: call.Person, Client: "editor", Scopes: []string{"files:call", "files:list"},
-			Actors: []string{pair(p.url, "agent"), pair("https://x.example", "boss")}, Proof: Proof(p.url, "t1"), Expires: now + 360, Issued: now,
+			Actors: []string{authn.Pair(p.url, "agent"), authn.Pair("https://x.example", "boss")}, Proof: Proof(p.url, "t1"), Expires: now + 360, Issued: now,
 			Session: "s1", Groups: []string{"a", "b"}, Roles: []string{"r"}, ACR: "gold", AMR: []string{"hwk", "pwd"}, AuthTime: now - 5}
 		if diff := cmp.Diff(want, id); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
@@ -470,7 +470,7 @@ func TestCanonical(t *testing.T) {
 		"https://A.example?B": "https://a.example?B", "https://User@A.example/": "https://User@A.example/", "GUID": "GUID", "://X": "://X", "": "",
 		"urn:X": "urn:X",
 	} {
-		if got := canonical(in); got != want {
+		if got := authn.Canonical(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
@@ -555,7 +555,7 @@ func TestOptionsAreJudged(t *testing.T) {
 	p := newProvider(t)
 	good := func() Options { return p.options(t) }
 	issuer := func(i Issuer) Options { o := good(); o.Issuers = []Issuer{i}; return o }
-	resources := func(m map[string]Resource) Options { o := good(); o.Resources = m; return o }
+	resources := func(m map[string]authn.Resource) Options { o := good(); o.Resources = m; return o }
 	const tenant = "/11111111-2222-3333-4444-555555555555/"
 	for name, o := range map[string]Options{
 		"nothing":                 {},
@@ -595,15 +595,15 @@ func TestOptionsAreJudged(t *testing.T) {
 			o.Issuers = append(o.Issuers, Issuer{Issuer: "https://idp.example", As: p.url})
 			return o
 		}(),
-		"shared audience":     resources(map[string]Resource{home: {Audiences: []string{"api"}}, sibling: {Audiences: []string{"api"}}}),
-		"a sibling's URL":     resources(map[string]Resource{home: {Audiences: []string{"HTTPS://gw.example/mcp/mail"}}, sibling: {}}),
-		"a renamed sibling":   resources(map[string]Resource{home: {Audiences: []string{sibling}}, sibling: {Audiences: []string{"x"}}}),
-		"empty audience":      resources(map[string]Resource{home: {Audiences: []string{""}}}),
-		"no audience":         resources(map[string]Resource{home: {Audiences: []string{}}}),
-		"resource twice":      resources(map[string]Resource{home: {}, "https://GW.example/mcp/files": {}}),
-		"resource no URL":     resources(map[string]Resource{"files": {}}),
-		"broken scope":        resources(map[string]Resource{home: {Scope: `a", error="x`}}),
-		"header in the scope": resources(map[string]Resource{home: {Scope: "a\r\nX: y"}}),
+		"shared audience":     resources(map[string]authn.Resource{home: {Audiences: []string{"api"}}, sibling: {Audiences: []string{"api"}}}),
+		"a sibling's URL":     resources(map[string]authn.Resource{home: {Audiences: []string{"HTTPS://gw.example/mcp/mail"}}, sibling: {}}),
+		"a renamed sibling":   resources(map[string]authn.Resource{home: {Audiences: []string{sibling}}, sibling: {Audiences: []string{"x"}}}),
+		"empty audience":      resources(map[string]authn.Resource{home: {Audiences: []string{""}}}),
+		"no audience":         resources(map[string]authn.Resource{home: {Audiences: []string{}}}),
+		"resource twice":      resources(map[string]authn.Resource{home: {}, "https://GW.example/mcp/files": {}}),
+		"resource no URL":     resources(map[string]authn.Resource{"files": {}}),
+		"broken scope":        resources(map[string]authn.Resource{home: {Scope: `a", error="x`}}),
+		"header in the scope": resources(map[string]authn.Resource{home: {Scope: "a\r\nX: y"}}),
 	} {
 		if v, err := New(o); err == nil || v != nil {
 			t.Errorf("%s was accepted", name)
@@ -613,7 +613,7 @@ func TestOptionsAreJudged(t *testing.T) {
 		"as given":      good(),
 		"long with end": issuer(Issuer{Issuer: "https://idp.example", MaxLifetime: 24 * time.Hour, Ends: true}),
 		"typ JWT":       issuer(Issuer{Issuer: "https://idp.example", Types: []string{"JWT"}}),
-		"audiences":     resources(map[string]Resource{home: {Audiences: []string{"api://1", "1"}}, sibling: {}}),
+		"audiences":     resources(map[string]authn.Resource{home: {Audiences: []string{"api://1", "1"}}, sibling: {}}),
 	} {
 		if _, err := New(o); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -626,7 +626,7 @@ func TestAudiencesThatAProviderMints(t *testing.T) {
 	p := newProvider(t)
 	o := p.options(t)
 	o.Resources = maps.Clone(o.Resources)
-	o.Resources[home] = Resource{Audiences: []string{"api://1F0C", "1f0c"}}
+	o.Resources[home] = authn.Resource{Audiences: []string{"api://1F0C", "1f0c"}}
 	v := verifier(t, o)
 	for aud, want := range map[string]error{"api://1f0c": nil, "1f0c": nil, "1F0C": ErrAudience, "api://1f0c/": ErrAudience, home: ErrAudience} {
 		if _, err := ask(v, home, p.token(t, map[string]any{"aud": aud})); !errors.Is(err, want) {

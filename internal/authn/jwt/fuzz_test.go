@@ -12,6 +12,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/oauth"
 )
 
 // FuzzVerify gives arbitrary texts, and arbitrary headers and claims under a
@@ -84,7 +85,7 @@ func FuzzKeySet(f *testing.F) {
 	f.Add(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA"}]}`)
 	f.Fuzz(func(t *testing.T, doc string) {
 		p.page("/fuzz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(doc)) })
-		body, err := fetchJSON(t.Context(), v.issuers[p.url].keys.client, p.url+"/fuzz")
+		body, err := oauth.Fetch(t.Context(), v.issuers[p.url].keys.client, p.url+"/fuzz")
 		if err != nil {
 			return
 		}
@@ -131,7 +132,7 @@ func BenchmarkColdVerify(b *testing.B) {
 	p := inProcess(b)
 	v := p.verifier(b)
 	token := p.token(b, nil)
-	res := v.resources[home]
+	res := v.resources.Find(home)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := v.prove(b.Context(), time.Now(), res, token); err != nil {

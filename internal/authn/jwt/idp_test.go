@@ -241,7 +241,7 @@ func nobodyRevoked(string) bool { return false }
 func (p *provider) options(t testing.TB) Options {
 	return Options{
 		Issuers: []Issuer{{Issuer: p.url}},
-		Resources: map[string]Resource{
+		Resources: map[string]authn.Resource{
 			home:    {Metadata: "https://gw.example/.well-known/oauth-protected-resource/mcp/files", Scope: "files:list"},
 			sibling: {},
 		},

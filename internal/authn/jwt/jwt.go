@@ -31,7 +31,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -85,21 +84,11 @@ type Issuer struct {
 	As string
 }
 
-// Resource is one address that tokens are made for.
-type Resource struct {
-	// Audiences are the accepted values of aud; nil means the resource's URL.
-	Audiences []string
-	// Metadata is the URL of the protected resource metadata (RFC 9728).
-	Metadata string
-	// Scope is the least scope, as a challenge names it.
-	Scope string
-}
-
 // Options configure a Verifier.
 type Options struct {
 	Issuers []Issuer
 	// Resources is every resource by its URL. Others are refused.
-	Resources map[string]Resource
+	Resources map[string]authn.Resource
 	// Client fetches metadata and keys: egress.Client without redirects.
 	Client *http.Client
 	// Revoked reports that a proof (call.Identity.Proof) was taken back. It is
@@ -131,17 +120,11 @@ type issuer struct {
 	keys       *keys
 }
 
-// resource is a Resource that was judged.
-type resource struct {
-	audiences []string
-	params    string // of a challenge
-}
-
 // Verifier authenticates by JWT. Make it with New; the zero value refuses.
 type Verifier struct {
 	issuers   map[string]*issuer
 	known     map[string]*issuer // by the issuer of principals
-	resources map[string]*resource
+	resources *authn.Resources
 	revoked   func(string) bool
 	ended     func(call.Identity) bool
 	confirm   func(context.Context, authn.Request, string, string, call.Principal) error
@@ -153,7 +136,7 @@ var _ authn.Authenticator = (*Verifier)(nil)
 // New judges the options and returns a verifier. Nothing is fetched yet. The
 // error names every fault at once.
 func New(o Options) (*Verifier, error) {
-	v := &Verifier{issuers: map[string]*issuer{}, known: map[string]*issuer{}, resources: map[string]*resource{},
+	v := &Verifier{issuers: map[string]*issuer{}, known: map[string]*issuer{},
 		revoked: o.Revoked, ended: o.Ended, confirm: o.Confirm, cache: newCache(o.CacheEntries, o.CacheBytes)}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -192,7 +175,10 @@ func New(o Options) (*Verifier, error) {
 			errs = append(errs, fmt.Errorf("issuer %s: its principals are known under another issuer, which must be configured and of the same Entra tenant", is.Issuer.Issuer))
 		}
 	}
-	errs = append(errs, v.judgeResources(o.Resources)...)
+	var err error
+	if v.resources, err = authn.JudgeResources(o.Resources); err != nil {
+		errs = append(errs, err)
+	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
@@ -263,81 +249,9 @@ func allAlgorithms() []string {
 	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 }
 
-// judgeResources holds that an audience opens one resource only.
-func (v *Verifier) judgeResources(all map[string]Resource) (errs []error) {
-	if len(all) == 0 {
-		errs = append(errs, errors.New("no resource is configured: public_url is missing"))
-	}
-	owner := map[string]string{}
-	for _, u := range slices.Sorted(maps.Keys(all)) {
-		r, name := all[u], canonical(u)
-		if _, err := egress.CheckURL(u, egress.Rules{PlainLoopback: true}); err != nil {
-			errs = append(errs, fmt.Errorf("resource %s: %w", u, err))
-			continue
-		}
-		list := r.Audiences
-		if list == nil {
-			list = []string{u}
-		}
-		if len(list) == 0 {
-			errs = append(errs, fmt.Errorf("resource %s: no audience is accepted; name one or leave the key out", u))
-		}
-		res := &resource{}
-		for _, a := range list {
-			a = canonical(a)
-			if a == "" || len(a) > 1024 {
-				errs = append(errs, fmt.Errorf("resource %s: an audience is empty or too long", u))
-			}
-			if other, taken := owner[a]; taken && other != name {
-				errs = append(errs, fmt.Errorf("resource %s: audience %q belongs to %s too; no two resources share one", u, a, other))
-			}
-			owner[a] = name
-			res.audiences = append(res.audiences, a)
-		}
-		if bad := func(s string) bool { return strings.ContainsFunc(s, notQuotable) }; bad(r.Metadata) || bad(r.Scope) {
-			errs = append(errs, fmt.Errorf("resource %s: metadata URL and scope are visible ASCII without quotation marks and backslashes", u))
-		}
-		if r.Metadata != "" {
-			res.params += `, resource_metadata="` + r.Metadata + `"`
-		}
-		if r.Scope != "" {
-			res.params += `, scope="` + r.Scope + `"`
-		}
-		if v.resources[name] != nil {
-			errs = append(errs, fmt.Errorf("resource %s: it is configured twice", u))
-		}
-		v.resources[name] = res
-	}
-	for a, of := range owner {
-		if v.resources[a] != nil && a != of {
-			errs = append(errs, fmt.Errorf("resource %s: its audience %q is the address of another resource", of, a))
-		}
-	}
-	return errs
-}
-
-// canonical lower-cases scheme and authority of a URL and leaves the rest, and
-// everything that is no URL, as it is.
-func canonical(s string) string {
-	i := strings.Index(s, "://")
-	if i <= 0 {
-		return s
-	}
-	end := strings.IndexAny(s[i+3:], "/?#")
-	if end < 0 {
-		end = len(s)
-	} else {
-		end += i + 3
-	}
-	if strings.Contains(s[:end], "@") {
-		return s
-	}
-	return strings.ToLower(s[:end]) + s[end:]
-}
-
 // Authenticate implements authn.Authenticator.
 func (v *Verifier) Authenticate(ctx context.Context, r authn.Request) (call.Principal, error) {
-	res := v.resource(r.Resource)
+	res := v.resources.Find(r.Resource)
 	if res == nil {
 		return call.Principal{}, refusal(nil, ErrResource)
 	}
@@ -369,17 +283,10 @@ func (v *Verifier) Authenticate(ctx context.Context, r authn.Request) (call.Prin
 	return p, nil
 }
 
-func (v *Verifier) resource(name string) *resource {
-	if r := v.resources[name]; r != nil {
-		return r
-	}
-	return v.resources[canonical(name)]
-}
-
 // verify judges a token for a resource. What it remembers of a token is only
 // that signature and claims were good: time, keys and revocation are asked
 // anew.
-func (v *Verifier) verify(ctx context.Context, res *resource, name, token string) (p call.Principal, bound bool, err error) {
+func (v *Verifier) verify(ctx context.Context, res *authn.Protected, name, token string) (p call.Principal, bound bool, err error) {
 	if len(token) > maxToken {
 		return call.Principal{}, false, ErrMalformed
 	}
@@ -400,7 +307,7 @@ func (v *Verifier) verify(ctx context.Context, res *resource, name, token string
 }
 
 // prove verifies a token from nothing.
-func (v *Verifier) prove(ctx context.Context, now time.Time, res *resource, token string) (*entry, error) {
+func (v *Verifier) prove(ctx context.Context, now time.Time, res *authn.Protected, token string) (*entry, error) {
 	t, err := parse(token)
 	if err != nil {
 		return nil, err
@@ -471,6 +378,3 @@ func digest(resource, token string) [32]byte {
 	buf = append(buf, token...)
 	return sha256.Sum256(buf)
 }
-
-// issuerPath returns the path of an issuer without a slash at its end.
-func issuerPath(u *url.URL) string { return strings.TrimSuffix(u.EscapedPath(), "/") }

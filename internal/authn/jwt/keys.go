@@ -19,7 +19,9 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/munjigi/munjigi/internal/authn"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
+	"github.com/munjigi/munjigi/internal/oauth"
 )
 
 // How keys are kept.
@@ -231,7 +233,7 @@ func (s *keys) fetch(ctx context.Context, uri string) (string, error) {
 			return "", err
 		}
 	}
-	body, err := fetchJSON(ctx, s.client, uri)
+	body, err := oauth.Fetch(ctx, s.client, uri)
 	if err != nil {
 		return "", fmt.Errorf("key set: %w", err)
 	}
@@ -304,13 +306,13 @@ func (is *issuer) readKey(raw []byte) (*key, error) {
 	if err != nil {
 		return nil, errors.New("no JSON object")
 	}
-	c := claims{o}
-	kty, ok1 := c.text("kty", 16)
-	kid, ok2 := c.text("kid", maxKID)
-	use, ok3 := c.text("use", 16)
-	alg, ok4 := c.text("alg", 32)
-	ops, ok5 := c.texts("key_ops", false)
-	of, ok6 := c.text("issuer", maxText)
+	c := authn.Claims{Members: o}
+	kty, ok1 := c.Text("kty", 16)
+	kid, ok2 := c.Text("kid", maxKID)
+	use, ok3 := c.Text("use", 16)
+	alg, ok4 := c.Text("alg", 32)
+	ops, ok5 := c.Texts("key_ops", false)
+	of, ok6 := c.Text("issuer", authn.MaxText)
 	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 {
 		return nil, errors.New("a member has the wrong type or is too long")
 	}
@@ -319,7 +321,7 @@ func (is *issuer) readKey(raw []byte) (*key, error) {
 		return nil, errors.New("its type is not RSA, EC or OKP")
 	case use != "" && use != "sig":
 		return nil, errors.New("it is not for signatures")
-	case c.has("key_ops") && !slices.Contains(ops, "verify"):
+	case c.Has("key_ops") && !slices.Contains(ops, "verify"):
 		return nil, errors.New("it is not for verifying")
 	case alg != "" && !slices.Contains(is.algorithms, jose.SignatureAlgorithm(alg)):
 		return nil, errors.New("its algorithm is not allowed")

@@ -17,29 +17,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
-
-func TestWellKnownAddresses(t *testing.T) {
-	t.Parallel()
-	for issuer, want := range map[string][]string{
-		"https://a.example":  {"https://a.example/.well-known/oauth-authorization-server", "https://a.example/.well-known/openid-configuration"},
-		"https://a.example/": {"https://a.example/.well-known/oauth-authorization-server", "https://a.example/.well-known/openid-configuration"},
-		"https://a.example/realms/x": {"https://a.example/.well-known/oauth-authorization-server/realms/x",
-			"https://a.example/.well-known/openid-configuration/realms/x", "https://a.example/realms/x/.well-known/openid-configuration"},
-		"https://a.example/x/": {"https://a.example/.well-known/oauth-authorization-server/x",
-			"https://a.example/.well-known/openid-configuration/x", "https://a.example/x/.well-known/openid-configuration"},
-	} {
-		got, err := wellKnown(issuer)
-		if err != nil {
-			t.Error(err)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-want +got)\n%s", issuer, diff)
-		}
-	}
-}
 
 // realm makes the issuer /realms/x of a provider.
 func realm(t *testing.T, p *provider) (Options, string) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/munjigi/munjigi/internal/authn"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 )
 
@@ -22,7 +23,7 @@ type token struct {
 	typ, kid string
 	issuer   string
 	payload  []byte
-	claims   claims
+	claims   authn.Claims
 	signed   string // what the signature is over
 }
 
@@ -49,30 +50,30 @@ func parse(text string) (*token, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, dup := strictjson.FoldedDuplicate(h.members); dup {
+	if _, _, dup := strictjson.FoldedDuplicate(h.Members); dup {
 		return nil, ErrMalformed
 	}
 	for _, name := range []string{"jwk", "jku", "x5u", "crit", "b64", "zip", "enc"} {
-		if _, ok := h.members.Get(name); ok {
+		if _, ok := h.Members.Get(name); ok {
 			return nil, ErrMalformed
 		}
 	}
 	t := &token{payload: payload, signed: text[:j]}
-	alg, ok := h.text("alg", 16)
+	alg, ok := h.Text("alg", 16)
 	if !ok || alg == "" {
 		return nil, ErrMalformed
 	}
 	t.alg = jose.SignatureAlgorithm(alg)
-	if t.typ, ok = h.text("typ", 64); !ok {
+	if t.typ, ok = h.Text("typ", 64); !ok {
 		return nil, ErrMalformed
 	}
-	if t.kid, ok = h.text("kid", maxKID); !ok {
+	if t.kid, ok = h.Text("kid", maxKID); !ok {
 		return nil, ErrMalformed
 	}
 	if t.claims, err = object(payload); err != nil {
 		return nil, err
 	}
-	if t.issuer, ok = t.claims.text("iss", 2048); !ok || t.issuer == "" {
+	if t.issuer, ok = t.claims.Text("iss", 2048); !ok || t.issuer == "" {
 		return nil, ErrClaims
 	}
 	return t, nil
@@ -91,13 +92,10 @@ func decode(s string) ([]byte, error) {
 	return b, nil
 }
 
-func object(b []byte) (claims, error) {
-	if strictjson.Validate(b, strictjson.Limits{Bytes: maxToken, Depth: maxDepth, Members: maxMembers}) != nil {
-		return claims{}, ErrMalformed
-	}
-	o, err := strictjson.SplitObject(b)
+func object(b []byte) (authn.Claims, error) {
+	c, err := authn.ReadClaims(b, strictjson.Limits{Bytes: maxToken, Depth: maxDepth, Members: maxMembers})
 	if err != nil {
-		return claims{}, ErrMalformed
+		return authn.Claims{}, ErrMalformed
 	}
-	return claims{o}, nil
+	return c, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/munjigi/munjigi/internal/authn"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 )
@@ -89,7 +90,7 @@ func oktaServer(u *url.URL) (string, error) {
 
 // recipe reads what providers say in their own ways: subject, kind, client,
 // scopes, tenant, groups and roles.
-func (is *issuer) recipe(c claims, id *call.Identity) error {
+func (is *issuer) recipe(c authn.Claims, id *call.Identity) error {
 	var err error
 	switch is.Provider {
 	case Keycloak:
@@ -111,7 +112,7 @@ func (is *issuer) recipe(c claims, id *call.Identity) error {
 
 // rights reads groups, roles and tenant from the claims that are configured or
 // usual. Groups that the issuer left out for their number are unknown.
-func (is *issuer) rights(c claims, id *call.Identity) error {
+func (is *issuer) rights(c authn.Claims, id *call.Identity) error {
 	groups, roles := "groups", "roles"
 	if is.Groups != "" {
 		groups = is.Groups
@@ -122,24 +123,24 @@ func (is *issuer) rights(c claims, id *call.Identity) error {
 		roles = is.Roles
 	}
 	var ok bool
-	if id.Groups, ok = c.texts(groups, true); !ok {
+	if id.Groups, ok = c.Texts(groups, true); !ok {
 		return ErrClaims
 	}
-	more, ok := c.texts(roles, true)
+	more, ok := c.Texts(roles, true)
 	if !ok {
 		return ErrClaims
 	}
 	id.Roles = append(id.Roles, more...)
 	if is.Tenant != "" {
-		if id.Tenant, ok = c.optional(is.Tenant); !ok {
+		if id.Tenant, ok = c.Optional(is.Tenant); !ok {
 			return ErrClaims
 		}
 	}
-	elsewhere, ok := c.inner("_claim_names")
+	elsewhere, ok := c.Inner("_claim_names")
 	if !ok {
 		return ErrClaims
 	}
-	if elsewhere.has(groups) || c.has("hasgroups") {
+	if elsewhere.Has(groups) || c.Has("hasgroups") {
 		id.GroupsUnknown, id.Groups = true, nil
 	}
 	return nil
@@ -147,19 +148,19 @@ func (is *issuer) rights(c claims, id *call.Identity) error {
 
 // notForAPIs reports claims that OpenID Connect puts into ID and logout
 // tokens.
-func (c claims) notForAPIs() bool {
+func notForAPIs(c authn.Claims) bool {
 	return slices.ContainsFunc([]string{"nonce", "at_hash", "c_hash", "s_hash", "events"}, func(n string) bool {
-		_, ok := c.members.Get(n)
+		_, ok := c.Members.Get(n)
 		return ok
 	})
 }
 
-// client returns the client that the first claim present names. Two that
+// clientOf returns the client that the first claim present names. Two that
 // disagree name none.
-func (c claims) client(names ...string) (string, bool) {
+func clientOf(c authn.Claims, names ...string) (string, bool) {
 	var out string
 	for _, n := range names {
-		s, ok := c.optional(n)
+		s, ok := c.Optional(n)
 		if !ok || s != "" && out != "" && s != out {
 			return "", false
 		}
@@ -172,13 +173,13 @@ func (c claims) client(names ...string) (string, bool) {
 
 // generic reads RFC 9068: client_id is required, and a client that acts for
 // itself is its own subject.
-func (is *issuer) generic(c claims, id *call.Identity) error {
-	if c.notForAPIs() {
+func (is *issuer) generic(c authn.Claims, id *call.Identity) error {
+	if notForAPIs(c) {
 		return ErrIDToken
 	}
 	var ok1, ok2 bool
-	id.Client, ok1 = c.client("client_id", "azp")
-	id.Scopes, ok2 = c.scopes("scope")
+	id.Client, ok1 = clientOf(c, "client_id", "azp")
+	id.Scopes, ok2 = c.Scopes("scope")
 	if !ok1 || !ok2 {
 		return ErrClaims
 	}
@@ -190,9 +191,9 @@ func (is *issuer) generic(c claims, id *call.Identity) error {
 }
 
 // keycloak tells its tokens apart by a claim, whatever the header says.
-func (is *issuer) keycloak(c claims, id *call.Identity) error {
+func (is *issuer) keycloak(c authn.Claims, id *call.Identity) error {
 	bound := false
-	switch typ, ok := c.text("typ", 64); {
+	switch typ, ok := c.Text("typ", 64); {
 	case !ok:
 		return ErrClaims
 	case typ == "DPoP":
@@ -200,47 +201,47 @@ func (is *issuer) keycloak(c claims, id *call.Identity) error {
 	case typ != "Bearer":
 		return ErrIDToken
 	}
-	if cnf, ok := c.confirmation(); bound && (!ok || cnf.JKT == "") {
+	if cnf, ok := c.Confirmation(); bound && (!ok || cnf.JKT == "") {
 		return ErrBound
 	}
 	var ok bool
-	if id.Client, ok = c.client("azp"); !ok {
+	if id.Client, ok = clientOf(c, "azp"); !ok {
 		return ErrClaims
 	}
-	if id.Scopes, ok = c.scopes("scope"); !ok {
+	if id.Scopes, ok = c.Scopes("scope"); !ok {
 		return ErrClaims
 	}
 	id.Kind = call.Person
-	name, ok1 := c.optional("preferred_username")
-	self, ok2 := c.optional("client_id")
+	name, ok1 := c.Optional("preferred_username")
+	self, ok2 := c.Optional("client_id")
 	if !ok1 || !ok2 {
 		return ErrClaims
 	}
 	if self == id.Client && strings.EqualFold(name, "service-account-"+id.Client) {
 		id.Kind = call.Workload
 	}
-	realm, ok := c.inner("realm_access")
+	realm, ok := c.Inner("realm_access")
 	if !ok {
 		return ErrClaims
 	}
-	roles, ok := realm.texts("roles", false)
+	roles, ok := realm.Texts("roles", false)
 	if !ok {
 		return ErrClaims
 	}
 	for _, r := range roles {
 		id.Roles = append(id.Roles, "realm:"+r)
 	}
-	clients, ok := c.inner("resource_access")
+	clients, ok := c.Inner("resource_access")
 	if !ok {
 		return ErrClaims
 	}
 	escape := strings.NewReplacer("%", "%25", ":", "%3A")
-	for _, m := range clients.members {
-		of, ok := clients.inner(m.Name)
+	for _, m := range clients.Members {
+		of, ok := clients.Inner(m.Name)
 		if !ok {
 			return ErrClaims
 		}
-		roles, ok := of.texts("roles", false)
+		roles, ok := of.Texts("roles", false)
 		if !ok {
 			return ErrClaims
 		}
@@ -253,16 +254,16 @@ func (is *issuer) keycloak(c claims, id *call.Identity) error {
 
 // entra keys users by the tenant, which its issuer names, and the object ID;
 // sub differs for each application.
-func (is *issuer) entra(c claims, id *call.Identity) error {
-	if c.notForAPIs() {
+func (is *issuer) entra(c authn.Claims, id *call.Identity) error {
+	if notForAPIs(c) {
 		return ErrIDToken
 	}
-	tid, ok1 := c.text("tid", 64)
-	oid, ok2 := c.text("oid", 64)
-	ver, ok3 := c.text("ver", 8)
-	idtyp, ok4 := c.text("idtyp", 16)
-	scopes, ok5 := c.scopes("scp")
-	roles, ok6 := c.texts("roles", false)
+	tid, ok1 := c.Text("tid", 64)
+	oid, ok2 := c.Text("oid", 64)
+	ver, ok3 := c.Text("ver", 8)
+	idtyp, ok4 := c.Text("idtyp", 16)
+	scopes, ok5 := c.Scopes("scp")
+	roles, ok6 := c.Texts("roles", false)
 	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || tid != is.tenant || oid == "" {
 		return ErrClaims
 	}
@@ -274,7 +275,7 @@ func (is *issuer) entra(c claims, id *call.Identity) error {
 		return ErrClaims
 	}
 	var ok bool
-	if id.Client, ok = c.client(name); !ok {
+	if id.Client, ok = clientOf(c, name); !ok {
 		return ErrIDToken
 	}
 	switch {
@@ -291,18 +292,18 @@ func (is *issuer) entra(c claims, id *call.Identity) error {
 }
 
 // okta keys users by uid: their sub is a login name, which can change hands.
-func (is *issuer) okta(c claims, id *call.Identity) error {
-	if c.notForAPIs() {
+func (is *issuer) okta(c authn.Claims, id *call.Identity) error {
+	if notForAPIs(c) {
 		return ErrIDToken
 	}
 	var ok bool
-	if id.Client, ok = c.client("cid"); !ok {
+	if id.Client, ok = clientOf(c, "cid"); !ok {
 		return ErrIDToken
 	}
-	if id.Scopes, ok = c.scopes("scp"); !ok {
+	if id.Scopes, ok = c.Scopes("scp"); !ok {
 		return ErrClaims
 	}
-	uid, ok := c.optional("uid")
+	uid, ok := c.Optional("uid")
 	switch {
 	case !ok:
 		return ErrClaims
@@ -317,24 +318,24 @@ func (is *issuer) okta(c claims, id *call.Identity) error {
 }
 
 // auth0 names a client that acts for itself ID@clients.
-func (is *issuer) auth0(c claims, id *call.Identity) error {
-	if c.notForAPIs() {
+func (is *issuer) auth0(c authn.Claims, id *call.Identity) error {
+	if notForAPIs(c) {
 		return ErrIDToken
 	}
 	var ok bool
-	if id.Client, ok = c.client("azp", "client_id"); !ok {
+	if id.Client, ok = clientOf(c, "azp", "client_id"); !ok {
 		return ErrClaims
 	}
-	if id.Scopes, ok = c.scopes("scope"); !ok {
+	if id.Scopes, ok = c.Scopes("scope"); !ok {
 		return ErrClaims
 	}
-	if id.Roles, ok = c.texts("permissions", false); !ok {
+	if id.Roles, ok = c.Texts("permissions", false); !ok {
 		return ErrClaims
 	}
-	if id.Tenant, ok = c.optional("org_id"); !ok {
+	if id.Tenant, ok = c.Optional("org_id"); !ok {
 		return ErrClaims
 	}
-	gty, ok := c.gty()
+	gty, ok := grantOf(c)
 	if !ok {
 		return ErrClaims
 	}
@@ -349,13 +350,13 @@ func (is *issuer) auth0(c claims, id *call.Identity) error {
 	return nil
 }
 
-// gty returns the grant, or the last of several.
-func (c claims) gty() (string, bool) {
-	raw, ok := c.members.Get("gty")
+// grantOf returns the grant, or the last of several.
+func grantOf(c authn.Claims) (string, bool) {
+	raw, ok := c.Members.Get("gty")
 	if !ok || strictjson.TypeOf(raw) == strictjson.TypeNull {
 		return "", true
 	}
-	list, ok := c.texts("gty", true)
+	list, ok := c.Texts("gty", true)
 	if !ok || len(list) == 0 {
 		return "", false
 	}

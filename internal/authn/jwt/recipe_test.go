@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/munjigi/munjigi/internal/authn"
 	"github.com/munjigi/munjigi/internal/call"
 )
 
@@ -31,7 +32,7 @@ func tryRecipe(t *testing.T, i Issuer, typ any, claims m) (call.Identity, error)
 	if i.As != "" {
 		o.Issuers = append(o.Issuers, Issuer{Issuer: i.As, Provider: i.Provider, JWKSURI: i.JWKSURI})
 	}
-	o.Resources = map[string]Resource{home: {Audiences: []string{home, "api://" + guid, guid}}}
+	o.Resources = map[string]authn.Resource{home: {Audiences: []string{home, "api://" + guid, guid}}}
 	v, err := New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ var (
 )
 
 // refusal turns a cause into what the caller gets.
-func refusal(res *resource, cause error) *authn.Refusal {
+func refusal(res *authn.Protected, cause error) *authn.Refusal {
 	r := &authn.Refusal{Reason: call.ReasonUnauthenticated, Text: cause.Error(), Cause: cause, Challenge: "Bearer"}
 	var params string
 	switch cause {
@@ -47,15 +47,9 @@ func refusal(res *resource, cause error) *authn.Refusal {
 		}
 		params = `, error="invalid_token", error_description="` + r.Text + `"`
 	}
-	if res != nil {
-		params += res.params
-	}
+	params += res.Params()
 	if params != "" {
 		r.Challenge += params[1:]
 	}
 	return r
 }
-
-// notQuotable reports what may not stand in a parameter of a challenge
-// (RFC 6750 3).
-func notQuotable(r rune) bool { return r < 0x20 || r > 0x7e || r == '"' || r == '\\' }
