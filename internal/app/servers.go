@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/http"
 	"reflect"
 	"strings"
 	"time"
@@ -31,6 +30,8 @@ type running struct {
 	server upstream.Server
 	bridge *bridge.Server // nil for the demo
 	stop   func(context.Context) error
+	// refresh reads the secrets of its credential again; may be nil.
+	refresh func(context.Context) error
 }
 
 func (r *running) close(ctx context.Context) error {
@@ -44,9 +45,16 @@ func (r *running) close(ctx context.Context) error {
 // nothing about it changed.
 func (a *App) server(ctx context.Context, cfg *config.Config, s config.Server) (r *running, isNew bool, err error) {
 	if old := a.servers[s.Name]; old != nil && reflect.DeepEqual(old.cfg, s) && old.floor == cfg.ProtocolFloor && old.limits == cfg.Limits {
-		return old, false, nil
+		if old.refresh != nil {
+			err = old.refresh(ctx)
+		}
+		return old, false, err
 	}
-	dialer, kind, err := a.dialer(ctx, cfg, s)
+	out, err := a.credential(ctx, s)
+	if err != nil {
+		return nil, false, fmt.Errorf("credential: %w", err)
+	}
+	dialer, kind, err := a.dialer(ctx, cfg, s, out)
 	if err != nil {
 		return nil, false, err
 	}
@@ -60,7 +68,7 @@ func (a *App) server(ctx context.Context, cfg *config.Config, s config.Server) (
 		return nil, false, err
 	}
 	b, err := bridge.New(bridge.Config{
-		Name: s.Name, Era: eraOf(s.Era), Kind: kind, Floor: mcp.Version(cfg.ProtocolFloor), Shared: s.Shared,
+		Name: s.Name, Era: eraOf(s.Era), Kind: kind, Floor: mcp.Version(cfg.ProtocolFloor), Shared: s.Shared, PerPrincipal: out.perPrincipal,
 		IdleTimeout: s.IdleTimeout, MaxConns: conns, MaxSuspended: cfg.Limits.PerPrincipalSuspended,
 		SuspendFor: cfg.Limits.SuspendTimeout, Logger: a.o.Logger.With("server", s.Name),
 		WasModern: was,
@@ -76,7 +84,7 @@ func (a *App) server(ctx context.Context, cfg *config.Config, s config.Server) (
 	if err != nil {
 		return nil, false, err
 	}
-	return &running{cfg: s, floor: cfg.ProtocolFloor, limits: cfg.Limits, server: b, bridge: b, stop: b.Close}, true, nil
+	return &running{cfg: s, floor: cfg.ProtocolFloor, limits: cfg.Limits, server: b, bridge: b, stop: b.Close, refresh: out.refresh}, true, nil
 }
 
 func eraOf(e config.Era) bridge.EraSetting {
@@ -90,7 +98,7 @@ func eraOf(e config.Era) bridge.EraSetting {
 }
 
 // dialer resolves the secrets of a server and makes its way of being reached.
-func (a *App) dialer(ctx context.Context, cfg *config.Config, s config.Server) (upstream.Dialer, bridge.Kind, error) {
+func (a *App) dialer(ctx context.Context, cfg *config.Config, s config.Server, out outgoing) (upstream.Dialer, bridge.Kind, error) {
 	json := strictjson.Limits{Bytes: int(cfg.Limits.Result), Depth: cfg.Limits.Depth, Members: strictjson.Default().Members}
 	if !s.Stdio() {
 		url, err := a.reveal(ctx, s.URL)
@@ -99,24 +107,7 @@ func (a *App) dialer(ctx context.Context, cfg *config.Config, s config.Server) (
 		}
 		limits := streamable.DefaultLimits()
 		limits.JSON, limits.Idle = json, s.Deadline
-		header := http.Header{}
-		for _, h := range s.Credential.Headers {
-			v, err := a.reveal(ctx, h.Value)
-			if err != nil {
-				return nil, bridge.HTTP, fmt.Errorf("credential: %w", err)
-			}
-			header.Set(h.Name, v)
-		}
-		c := streamable.Config{URL: url, Limits: limits, Log: a.o.Logger.With("server", s.Name)}
-		if len(header) > 0 {
-			c.Authorize = func(_ context.Context, h http.Header) error {
-				for name, v := range header {
-					h[name] = v
-				}
-				return nil
-			}
-		}
-		d, err := streamable.New(c)
+		d, err := streamable.New(streamable.Config{URL: url, Limits: limits, Credential: out.source, Log: a.o.Logger.With("server", s.Name)})
 		return d, bridge.HTTP, err
 	}
 	var argv []string

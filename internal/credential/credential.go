@@ -14,7 +14,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/munjigi/munjigi/internal/base/secret"
 	"github.com/munjigi/munjigi/internal/call"
 )
 
@@ -24,24 +23,19 @@ import (
 type Source interface {
 	// Headers returns the header fields that authenticate one HTTP request on
 	// behalf of s. The map is the caller's own. The error may be a
-	// *GrantNeeded, or have ErrUnavailable or ErrRefused in its chain.
+	// *GrantNeeded, or have ErrUnavailable or ErrRefused in its chain; its text
+	// goes on the record and holds no secret.
 	Headers(ctx context.Context, s Subject) (http.Header, error)
-	// Rejected hears that the server answered a request that carried sent with
-	// 401 or 403 and these WWW-Authenticate values. It returns nil when Headers
-	// would now give something else and one more try is worth it. The error is
-	// as that of Headers.
+	// Rejected hears that the server answered 401, or 403 with a challenge, to a
+	// request that carried r.Sent. It returns nil when Headers would now give
+	// something else and one more try is worth it. The error is as that of
+	// Headers.
 	Rejected(ctx context.Context, s Subject, r Rejection) error
 }
 
-// Subject is on whose behalf a server is reached. The zero Subject is refused.
-type Subject struct {
-	Principal call.Principal
-	// Token is the access token that the caller presented, for a token endpoint
-	// that exchanges it (RFC 8693). It lives in memory for as long as the call or
-	// session does, and is never sent to a server. It is empty where the caller
-	// has none.
-	Token secret.Value
-}
+// Subject is on whose behalf a server is reached. The zero Subject is nobody: a
+// Source whose credential is one caller's own refuses it.
+type Subject = call.Subject
 
 // Rejection is what a server said of a credential.
 type Rejection struct {
@@ -51,6 +45,9 @@ type Rejection struct {
 	Challenges []string
 	// Sent is what Headers gave for the request that was refused.
 	Sent http.Header
+	// Again reports that this was the second try: whatever Rejected returns,
+	// there is no third.
+	Again bool
 }
 
 // GrantNeeded says that the principal must first allow the gateway to act for

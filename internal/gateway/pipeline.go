@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/munjigi/munjigi/internal/base/secret"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/guard"
@@ -25,6 +26,7 @@ type inbound struct {
 	read    func() ([]byte, *refusal)
 	parsed  *parsed       // what read would give, where it was needed before
 	over    chan struct{} // closed when the client can say nothing more; may be nil
+	token   secret.Value  // that the caller presented; empty on stdio
 	// Decoded.
 	msg    mcp.Message
 	params strictjson.Object

@@ -8,6 +8,7 @@ import (
 
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/credential"
 	"github.com/munjigi/munjigi/internal/mcp"
 	"github.com/munjigi/munjigi/internal/upstream"
 )
@@ -89,6 +90,12 @@ func refuseDecision(d call.Decision) *refusal {
 		r.status, r.code, r.text = http.StatusBadRequest, mcp.CodeMissingCapability, "Missing required client capability"
 	case call.ReasonServerDown, call.ReasonServerViolation, call.ReasonServerError:
 		r.code, r.text = mcp.CodeInternal, "the server behind the gateway did not answer as it should"
+	case call.ReasonNoCredential:
+		r.code, r.words, r.text = mcp.CodeInternal, true, "the credential for the server cannot be had at the moment: try again later"
+	case call.ReasonCredentialRefused:
+		r.code, r.words, r.text = mcp.CodeInternal, true, "the credential for the server was refused: sign in again, or ask the operator, who finds out why by the ID"
+	case call.ReasonGrantNeeded:
+		r.code, r.words, r.text = mcp.CodeInternal, true, "the server needs your permission first"
 	case call.ReasonServerHeld:
 		r.code, r.text = mcp.CodeInternal, "the server used to speak a modern protocol version and now says that it does not; it is held until the operator approves that"
 	case call.ReasonDeadline:
@@ -201,10 +208,27 @@ func serverRefusal(ctx context.Context, c *call.Call, err error) *refusal {
 	case errors.Is(err, upstream.ErrCutOff):
 		return deny(c, call.Send, call.ReasonServerDown, detail).
 			say("the connection to the server was lost during the call; it was not sent again, and whether it took effect is not known")
+	case errors.Is(err, upstream.ErrCredential):
+		return credentialRefusal(c, err)
 	case errors.As(err, &rpc):
 		return deny(c, call.Send, call.ReasonServerError, detail).say("the server behind the gateway refused the connection")
 	case errors.As(err, &status):
 		return deny(c, call.Send, call.ReasonServerDown, detail).say("the server behind the gateway answered HTTP " + strconv.Itoa(status.Status))
 	}
 	return deny(c, call.Send, call.ReasonServerDown, detail).say("the server behind the gateway is not available")
+}
+
+// credentialRefusal turns an error of the credential step into a refusal. A 401
+// of the server is none of ours: its challenge ends here, and the caller's own
+// token is not in doubt.
+func credentialRefusal(c *call.Call, err error) *refusal {
+	var grant *credential.GrantNeeded
+	switch detail := err.Error(); {
+	case errors.As(err, &grant):
+		return deny(c, call.Credential, call.ReasonGrantNeeded, detail)
+	case errors.Is(err, credential.ErrUnavailable):
+		return deny(c, call.Credential, call.ReasonNoCredential, detail)
+	default:
+		return deny(c, call.Credential, call.ReasonCredentialRefused, detail)
+	}
 }

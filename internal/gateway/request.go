@@ -120,6 +120,9 @@ func (g *Gateway) send(ctx context.Context, c *call.Call, in *inbound, out outbo
 	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
 		err = errors.Join(errSilent, err)
 	}
+	if err == nil {
+		c.Pass(call.Credential)
+	}
 	return a, err
 }
 

@@ -176,7 +176,7 @@ func (g *Gateway) completionTarget(c *call.Call, in *inbound) *refusal {
 
 // caller is what the upstream is told of the client.
 func (g *Gateway) caller(c *call.Call, in *inbound) upstream.Caller {
-	u := upstream.Caller{Principal: c.Principal, Era: in.era, Version: in.meta.Version,
+	u := upstream.Caller{Principal: c.Principal, Token: in.token, Era: in.era, Version: in.meta.Version,
 		Capabilities: in.meta.Capabilities, ClientInfo: in.meta.ClientInfo, LogLevel: in.meta.LogLevel,
 		ProgressToken: in.meta.ProgressToken, TraceParent: in.meta.TraceParent}
 	if s := in.session; s != nil {

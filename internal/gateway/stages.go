@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/munjigi/munjigi/internal/authn"
+	"github.com/munjigi/munjigi/internal/base/secret"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/mcp"
@@ -97,9 +98,20 @@ func (g *Gateway) authenticate(ctx context.Context, c *call.Call, in *inbound) *
 		}
 		return r
 	}
-	c.Principal = p
+	c.Principal, in.token = p, presented(in.http.Header)
 	c.Pass(call.Authenticate)
 	return nil
+}
+
+// presented is the token of an Authorization header that was accepted, whatever
+// its scheme.
+func presented(h http.Header) secret.Value {
+	vs := h["Authorization"]
+	if len(vs) != 1 {
+		return secret.Value{}
+	}
+	_, token, _ := strings.Cut(strings.TrimSpace(vs[0]), " ")
+	return secret.New(strings.TrimSpace(token))
 }
 
 func isLoopback(addr string) bool {

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/munjigi/munjigi/internal/base/secret"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/mcp"
@@ -43,6 +44,9 @@ type Server interface {
 // Caller is what the pipeline knows of the client that a call comes from.
 type Caller struct {
 	Principal call.Principal
+	// Token is the access token that the client presented with this request. It
+	// is for the credential's source and never travels on.
+	Token secret.Value
 	// Session is the key of the downstream legacy session; empty for modern
 	// clients. Upstream state is never shared across it.
 	Session      string
@@ -64,6 +68,9 @@ type Caller struct {
 	// Resume continues a call that answered input_required before.
 	Resume *Resume
 }
+
+// Subject is on whose behalf the server is reached.
+func (c *Caller) Subject() call.Subject { return call.Subject{Principal: c.Principal, Token: c.Token} }
 
 // Header is one name and its encoded value.
 type Header struct{ Name, Value string }
@@ -166,6 +173,9 @@ type Outgoing struct {
 	// Name goes into Mcp-Name, Headers follow (HTTP, modern only).
 	Name    string
 	Headers []Header
+	// Subject is on whose behalf the message is sent; zero where no request of a
+	// caller is behind it, which then is DialOptions.Subject.
+	Subject call.Subject
 	// RequestID, if not nil, is told the ID that Exchange chose before the
 	// request is written, so that it can be named in notifications/cancelled.
 	RequestID func(mcp.ID)
@@ -208,6 +218,9 @@ type DialOptions struct {
 	Unbound Handler
 	// Down is called once when the connection is lost, with the cause.
 	Down func(error)
+	// Subject says on whose behalf the connection is kept: its own streams, its
+	// end, and whatever names nobody else. Nil is nobody.
+	Subject func() call.Subject
 }
 
 // Errors of connections. They are matched with errors.Is.
@@ -233,6 +246,10 @@ var (
 	ErrHeld = errors.New("the server was modern and now says that it is not: `munjigi servers approve NAME` accepts that")
 	// ErrVersion: the server speaks no revision at or above the floor.
 	ErrVersion = errors.New("the server speaks no protocol version that is allowed here")
+	// ErrCredential: what the server wants of the gateway could not be had, or
+	// the server refused it. Nothing was executed. The chain says which, in the
+	// words of package credential.
+	ErrCredential = errors.New("no credential for the server")
 	// ErrNotExpressible: the pair of eras has no way to say this.
 	ErrNotExpressible = errors.New("the server's protocol version cannot express this")
 )

@@ -12,7 +12,9 @@
 // It guarantees that a connection with state belongs to one principal, client
 // and session (unless the operator marked the server as shared); that a
 // server's request is answered only if it belongs to exactly one live call and
-// the client declared it; that every queue, wait and number of connections is
+// the client declared it; that every message goes up in the name of the caller
+// it belongs to, and on a connection of one caller in the name of that caller's
+// newest proof; that every queue, wait and number of connections is
 // bounded; that a suspended call is continued at most once, by its own caller;
 // and that nothing is sent a second time after a connection was lost. It does
 // not judge what the messages say: the pipeline does, before and after.
@@ -62,6 +64,10 @@ type Config struct {
 	// Shared states that the server keeps no state of its callers, so that one
 	// connection may serve them all.
 	Shared bool
+	// PerPrincipal states that the server is given a credential of each caller's
+	// own: no connection, and nothing remembered of one, serves another, whatever
+	// Shared says.
+	PerPrincipal bool
 	// IdleTimeout closes a connection that nobody used for so long (10 min).
 	IdleTimeout time.Duration
 	// MaxConns bounds processes and sessions (256).
@@ -128,7 +134,7 @@ type Server struct {
 	mu     sync.Mutex
 	closed bool
 	pool   map[string]*slot
-	probes map[mcp.Era]*slot
+	probes map[probed]*slot
 
 	workMu  sync.Mutex
 	work    sync.WaitGroup
@@ -159,7 +165,8 @@ func New(cfg Config, d upstream.Dialer) (*Server, error) {
 		return nil, errors.New("bridge: a server is reached over HTTP or stdio")
 	}
 	cfg.defaults()
-	s := &Server{cfg: cfg, dialer: d, pool: map[string]*slot{}, probes: map[mcp.Era]*slot{}, seed: maphash.MakeSeed()}
+	cfg.Shared = cfg.Shared && !cfg.PerPrincipal
+	s := &Server{cfg: cfg, dialer: d, pool: map[string]*slot{}, probes: map[probed]*slot{}, seed: maphash.MakeSeed()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.era.setting, s.era.seenModern, s.era.keep = cfg.Era, cfg.WasModern, cfg.Modern
 	s.parked.init(s)
@@ -361,5 +368,5 @@ func (s *Server) Notify(ctx context.Context, cl *call.Clearance, from upstream.C
 	default:
 		return nil
 	}
-	return c.send(ctx, upstream.Outgoing{Method: cleared.Target.Method, Params: cleared.Params})
+	return c.send(ctx, upstream.Outgoing{Method: cleared.Target.Method, Params: cleared.Params, Subject: from.Subject()})
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/credential"
 	"github.com/munjigi/munjigi/internal/mcp"
 	"github.com/munjigi/munjigi/internal/upstream"
 )
@@ -54,6 +56,9 @@ type conn struct {
 	tasks     map[string]*remoteTask // by the server's ID
 	late      map[string]*remoteTask // by progress token
 	busyTo    time.Time              // tasks live until then
+	caps      features               // of the last DiscoverResult, see capabilities
+	keeper    call.Subject           // see heard
+	renewed   chan struct{}          // has a place while keeper is new
 }
 
 // Bounds of one connection.
@@ -64,7 +69,7 @@ const (
 )
 
 // dial opens a transport. The connection is not in the pool yet.
-func (s *Server) dial(ctx context.Context, e mcp.Era) (*conn, error) {
+func (s *Server) dial(ctx context.Context, e mcp.Era, from upstream.Caller) (*conn, error) {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails: crypto/rand aborts the process instead
 	c := &conn{
@@ -72,12 +77,13 @@ func (s *Server) dial(ctx context.Context, e mcp.Era) (*conn, error) {
 		reply: make(chan struct{}, maxReplies), level: make(chan struct{}, 1), subing: make(chan struct{}, 1),
 		flights: map[*flight]struct{}{}, tokens: map[string]*flight{}, asks: map[string]*ask{},
 		listeners: map[*listener]struct{}{}, subs: map[string]map[any]struct{}{},
-		tasks: map[string]*remoteTask{}, late: map[string]*remoteTask{},
+		tasks: map[string]*remoteTask{}, late: map[string]*remoteTask{}, renewed: make(chan struct{}, 1),
 	}
+	c.heard(from)
 	c.ctx, c.end = context.WithCancelCause(s.ctx)
 	dctx, cancel := context.WithTimeout(ctx, s.cfg.HandshakeTimeout)
 	defer cancel()
-	t, err := s.dialer.Dial(dctx, upstream.DialOptions{Era: e, Unbound: c.unbound, Down: c.lose})
+	t, err := s.dialer.Dial(dctx, upstream.DialOptions{Era: e, Unbound: c.unbound, Down: c.lose, Subject: c.kept})
 	if err != nil {
 		c.end(err)
 		return nil, err
@@ -102,7 +108,7 @@ func (c *conn) setEra(e mcp.Era) {
 func (c *conn) start() {
 	c.mu.Lock()
 	c.started, c.idleFrom = true, time.Now()
-	if !c.permanent() {
+	if !c.lasting() {
 		c.idle = time.AfterFunc(c.s.cfg.IdleTimeout, c.closeIdle)
 	}
 	c.mu.Unlock()
@@ -111,9 +117,52 @@ func (c *conn) start() {
 	}
 }
 
-// permanent reports a connection that holds no state and is not closed when
-// idle: the modern endpoint.
+// permanent reports a connection that holds no state: the modern endpoint.
 func (c *conn) permanent() bool { return c.era == mcp.Modern && c.s.cfg.Kind == HTTP }
+
+// lasting reports a connection that is not closed when idle: there is one.
+func (c *conn) lasting() bool { return c.permanent() && !c.s.cfg.PerPrincipal }
+
+// heard notes the newest proof of the caller whose connection this is. A
+// connection that serves several is nobody's.
+func (c *conn) heard(from upstream.Caller) {
+	if c.s.cfg.Shared {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := from.Subject(); c.routing == mcp.Legacy || c.s.cfg.Kind == Stdio || c.s.cfg.PerPrincipal {
+		if !s.Fresher(c.keeper) {
+			return
+		}
+		renewed := c.keeper.Principal.Valid() && !s.Token.Equal(c.keeper.Token)
+		c.keeper = s
+		if renewed {
+			select {
+			case c.renewed <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// kept is on whose behalf the connection is kept.
+func (c *conn) kept() call.Subject {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.keeper
+}
+
+// capabilities are what the server last said that it can do: to all callers, or
+// to this one where its answer may depend on the caller's credential.
+func (c *conn) capabilities() features {
+	if !c.s.cfg.PerPrincipal {
+		return c.s.era.capabilities()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.caps
+}
 
 // private reports that the connection serves one principal and client, so
 // that what cannot be tied to one call still reaches nobody else.
@@ -164,7 +213,7 @@ func (c *conn) retire(cause error) {
 func (c *conn) idleSince() (time.Time, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.idleFrom, c.uses == 0 && c.started && !c.permanent() && time.Now().After(c.busyTo)
+	return c.idleFrom, c.uses == 0 && c.started && !c.lasting() && time.Now().After(c.busyTo)
 }
 
 func (c *conn) closeIdle() {
@@ -323,6 +372,11 @@ func (c *conn) receive() {
 			return
 		case errors.As(err, &st) && st.Status >= 400 && st.Status < 500:
 			return // the server offers no such stream
+		case errors.Is(err, upstream.ErrCredential) && !errors.Is(err, credential.ErrUnavailable):
+			select {
+			case <-c.renewed: // nothing changes before the caller proves itself anew
+			case <-c.ctx.Done():
+			}
 		}
 		if time.Since(began) > most {
 			wait = least

@@ -276,7 +276,7 @@ func (s *Server) attempt(ctx context.Context, e mcp.Era, from upstream.Caller, u
 	if !reused {
 		used.discard()
 		var err error
-		if used, err = s.dial(ctx, e); err != nil {
+		if used, err = s.dial(ctx, e, from); err != nil {
 			return nil, err
 		}
 	}
@@ -328,7 +328,7 @@ func (c *conn) discover(ctx context.Context, from upstream.Caller) (upstream.Des
 	version := c.s.era.modernVersion()
 	for again := false; ; again = true {
 		params := modernParams(nil, from, version, modernMeta{caps: callerCapabilities(from, false)})
-		msg, err := c.t.Exchange(ctx, upstream.Outgoing{Method: mcp.MethodDiscover, Params: params, Version: version}, dropAll)
+		msg, err := c.t.Exchange(ctx, upstream.Outgoing{Method: mcp.MethodDiscover, Params: params, Version: version, Subject: from.Subject()}, dropAll)
 		if err != nil {
 			return upstream.Description{}, eraError(err)
 		}
@@ -358,7 +358,11 @@ func (c *conn) discover(ctx context.Context, from upstream.Caller) (upstream.Des
 			return d, &otherEra{cause: upstream.ErrVersion}
 		}
 		d.Version = v
-		c.s.era.sawModern(v, readFeatures(d.Capabilities))
+		caps := readFeatures(d.Capabilities)
+		c.s.era.sawModern(v, caps)
+		c.mu.Lock()
+		c.caps = caps
+		c.mu.Unlock()
 		return d, nil
 	}
 }

@@ -34,6 +34,8 @@ type peer struct {
 	listen  func(p *pipe, ctx context.Context) error
 	// refuse is what an HTTP peer answers to the era it does not speak.
 	refuse error
+	// admit judges on whose behalf each message of a pipe is sent (optional).
+	admit func(pipe int, what string, who call.Subject) error
 
 	mu    sync.Mutex
 	pipes []*pipe
@@ -127,6 +129,9 @@ func (pp *pipe) Exchange(ctx context.Context, m upstream.Outgoing, h upstream.Ha
 	if _, err := mcp.Decode(mcp.AppendRequest(nil, id, m.Method, m.Params), strictjson.Default()); err != nil {
 		pp.p.t.Errorf("the bridge sent a malformed request: %v: %s", err, m.Params)
 	}
+	if err := pp.admit(m.Method, m.Subject); err != nil {
+		return mcp.Message{}, err
+	}
 	pp.p.note("%d> %s %s", pp.n, m.Method, m.Params)
 	x := &exchange{pipe: pp, ctx: ctx, m: m, id: id, h: h}
 	_ = json.Unmarshal(m.Params, &x.params)
@@ -151,6 +156,17 @@ func (pp *pipe) Exchange(ctx context.Context, m upstream.Outgoing, h upstream.Ha
 	case <-pp.closed:
 		return mcp.Message{}, pp.cause
 	}
+}
+
+// admit resolves on whose behalf a message is sent as a transport does.
+func (pp *pipe) admit(what string, who call.Subject) error {
+	if pp.p.admit == nil {
+		return nil
+	}
+	if !who.Principal.Valid() && pp.o.Subject != nil {
+		who = pp.o.Subject()
+	}
+	return pp.p.admit(pp.n, what, who)
 }
 
 func respond(id mcp.ID, result string, e *mcp.Error) []byte {
@@ -289,6 +305,9 @@ func (pp *pipe) unboundNotify(method, params string) {
 }
 
 func (pp *pipe) Send(_ context.Context, m upstream.Outgoing) error {
+	if err := pp.admit(m.Method, m.Subject); err != nil {
+		return err
+	}
 	if m.Method != "" {
 		pp.p.note("%d! %s %s", pp.n, m.Method, m.Params)
 		return nil
@@ -307,6 +326,9 @@ func (pp *pipe) Send(_ context.Context, m upstream.Outgoing) error {
 }
 
 func (pp *pipe) Listen(ctx context.Context) error {
+	if err := pp.admit("GET", call.Subject{}); err != nil {
+		return err
+	}
 	if pp.p.listen != nil {
 		return pp.p.listen(pp, ctx)
 	}
@@ -319,6 +341,7 @@ func (pp *pipe) Listen(ctx context.Context) error {
 }
 
 func (pp *pipe) Close() error {
+	_ = pp.admit("DELETE", call.Subject{})
 	pp.end(upstream.ErrDown)
 	return nil
 }

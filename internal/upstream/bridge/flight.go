@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/munjigi/munjigi/internal/base/strictjson"
+	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/mcp"
 	"github.com/munjigi/munjigi/internal/upstream"
 )
@@ -149,7 +150,7 @@ func (f *flight) setID(id mcp.ID) { f.id.Store(&id) }
 // exchange sends the call and waits for its answer. When ctx ends first the
 // server is told.
 func (f *flight) exchange(ctx context.Context, out upstream.Outgoing) (mcp.Message, error) {
-	out.RequestID = f.setID
+	out.RequestID, out.Subject = f.setID, f.subject()
 	msg, err := f.c.t.Exchange(ctx, out, f.bound)
 	f.c.doubt(msg, err)
 	if err != nil && !f.c.permanent() {
@@ -162,6 +163,16 @@ func (f *flight) exchange(ctx context.Context, out upstream.Outgoing) (mcp.Messa
 		}
 	}
 	return msg, err
+}
+
+// subject is on whose behalf the call is made: the one who last came back for it.
+func (f *flight) subject() call.Subject {
+	if f.c.permanent() {
+		return f.from.Subject()
+	}
+	f.c.mu.Lock()
+	defer f.c.mu.Unlock()
+	return f.from.Subject()
 }
 
 // cancelUpstream tells the server that nobody waits any more, unless the call

@@ -29,7 +29,7 @@ func (c *conn) initialize(ctx context.Context, from upstream.Caller) error {
 		{Name: "capabilities", Raw: caps},
 		{Name: "clientInfo", Raw: info},
 	}.Append(nil)
-	msg, err := c.t.Exchange(ctx, upstream.Outgoing{Method: mcp.MethodInitialize, Params: params}, c.unbound)
+	msg, err := c.t.Exchange(ctx, upstream.Outgoing{Method: mcp.MethodInitialize, Params: params, Subject: from.Subject()}, c.unbound)
 	if err != nil {
 		return eraError(err)
 	}
@@ -54,7 +54,7 @@ func (c *conn) initialize(ctx context.Context, from upstream.Caller) error {
 	c.mu.Lock()
 	c.version = d.Version
 	c.mu.Unlock()
-	return c.send(ctx, upstream.Outgoing{Method: mcp.NotifyInitialized})
+	return c.send(ctx, upstream.Outgoing{Method: mcp.NotifyInitialized, Subject: from.Subject()})
 }
 
 var errNoInitialize = violationError("the answer to initialize is no InitializeResult")
@@ -175,7 +175,7 @@ func (c *conn) applyLevel(ctx context.Context, from upstream.Caller) {
 		return
 	}
 	params := strictjson.Object{{Name: "level", Raw: strictjson.AppendString(nil, level)}}.Append(nil)
-	msg, err := c.t.Exchange(ctx, upstream.Outgoing{Method: mcp.MethodSetLevel, Params: params, Version: c.version}, c.unbound)
+	msg, err := c.t.Exchange(ctx, upstream.Outgoing{Method: mcp.MethodSetLevel, Params: params, Version: c.version, Subject: from.Subject()}, c.unbound)
 	if err != nil || msg.Kind != mcp.Result {
 		c.s.cfg.Logger.Debug("the server did not take a log level")
 		return

@@ -440,7 +440,7 @@ func (c *conn) lockSubs(ctx context.Context) (unlock func(), err error) {
 
 func (c *conn) resourceCall(ctx context.Context, method string, r request, uri string) (upstream.Answer, error) {
 	params := strictjson.Object{{Name: "uri", Raw: strictjson.AppendString(nil, uri)}}.Append(nil)
-	msg, err := c.t.Exchange(ctx, upstream.Outgoing{Method: method, Params: params, Version: c.version}, c.unbound)
+	msg, err := c.t.Exchange(ctx, upstream.Outgoing{Method: method, Params: params, Version: c.version, Subject: r.from.Subject()}, c.unbound)
 	if err != nil {
 		c.failed(err)
 		return upstream.Answer{}, err

@@ -45,7 +45,7 @@ func (c *conn) forLegacyOnly(r request) (upstream.Answer, bool) {
 	case mcp.MethodPing, mcp.MethodSetLevel:
 		return complete(mcp.EmptyObject()), true
 	case mcp.MethodResourcesSubscribe, mcp.MethodResourcesUnsubscribe:
-		return c.s.wants.change(r, c.s.era.capabilities()), true
+		return c.s.wants.change(r, c.capabilities()), true
 	}
 	return upstream.Answer{}, false
 }
@@ -82,7 +82,7 @@ func (c *conn) rounds(ctx context.Context, r request) (upstream.Answer, error) {
 				return c.finishTask(r, a), nil
 			}
 			a.Result = ResultForLegacy(r.method, a.Result)
-			if r.method == mcp.MethodToolsList && r.from.Version >= mcp.V20251125 && c.s.era.capabilities().tasks {
+			if r.method == mcp.MethodToolsList && r.from.Version >= mcp.V20251125 && c.capabilities().tasks {
 				a.Result = offerTasks(a.Result)
 			}
 			return a, nil

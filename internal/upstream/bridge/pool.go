@@ -34,7 +34,7 @@ func (sl *slot) opened() *conn {
 // state has the principal and client in its key, and the downstream session
 // or what was declared at the handshake.
 func (s *Server) key(e mcp.Era, from upstream.Caller) string {
-	if e == mcp.Modern && (s.cfg.Kind == HTTP || s.cfg.Shared) {
+	if e == mcp.Modern && (s.cfg.Kind == HTTP && !s.cfg.PerPrincipal || s.cfg.Shared) {
 		return "modern"
 	}
 	owner := from.Principal.ClientKey()
@@ -121,9 +121,25 @@ func (s *Server) existing(from upstream.Caller) *conn {
 		return nil
 	}
 	if c := sl.opened(); c != nil && c.use() {
+		c.heard(from)
 		return c
 	}
 	return nil
+}
+
+// probed says who waits for one probe together: the callers of an era, and with
+// credentials of their own those of one principal and client.
+type probed struct {
+	era   mcp.Era
+	owner string
+}
+
+func (s *Server) probedBy(from upstream.Caller) probed {
+	p := probed{era: from.Era}
+	if s.cfg.PerPrincipal {
+		p.owner = from.Principal.ClientKey()
+	}
+	return p
 }
 
 // ask probes the server, once for all callers of an era that wait for it, and
@@ -134,14 +150,15 @@ func (s *Server) ask(ctx context.Context, from upstream.Caller) error {
 		s.mu.Unlock()
 		return errClosed
 	}
-	sl := s.probes[from.Era]
+	who := s.probedBy(from)
+	sl := s.probes[who]
 	if sl == nil {
 		if _, known := s.era.decide(from.Era); known {
 			s.mu.Unlock()
 			return nil // another's probe ended meanwhile
 		}
 		sl = &slot{ready: make(chan struct{})}
-		s.probes[from.Era] = sl
+		s.probes[who] = sl
 		s.spawn(func() { s.runProbe(context.WithoutCancel(ctx), sl, from) })
 	}
 	s.mu.Unlock()
@@ -175,7 +192,7 @@ func (s *Server) runProbe(ctx context.Context, sl *slot, from upstream.Caller) {
 		}
 	}
 	s.mu.Lock()
-	delete(s.probes, from.Era)
+	delete(s.probes, s.probedBy(from))
 	var surplus *conn
 	if kept != nil {
 		if s.closed || s.pool[kept.c.key] != nil || !kept.c.alive() {
@@ -225,6 +242,7 @@ func (s *Server) acquire(ctx context.Context, key string, e mcp.Era, from upstre
 			return nil, sl.err
 		}
 		if sl.c.use() {
+			sl.c.heard(from)
 			if sl.c.sure(ctx) {
 				return sl.c, nil
 			}
@@ -278,10 +296,10 @@ func (s *Server) open(ctx context.Context, sl *slot, key string, e mcp.Era, from
 // connect opens a connection in an era that is known. Each process is asked
 // who it is; a modern endpoint was asked once and holds nothing to be opened.
 func (s *Server) connect(ctx context.Context, e mcp.Era, from upstream.Caller) (*conn, error) {
-	if e == mcp.Legacy || s.cfg.Kind == Stdio || !s.era.knowsModern() {
+	if e == mcp.Legacy || s.cfg.Kind == Stdio || s.cfg.PerPrincipal || !s.era.knowsModern() {
 		return s.attempt(ctx, e, from, nil)
 	}
-	c, err := s.dial(ctx, e)
+	c, err := s.dial(ctx, e, from)
 	if err != nil {
 		return nil, err
 	}

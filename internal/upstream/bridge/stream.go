@@ -144,7 +144,7 @@ func (c *conn) openStream(ctx context.Context, r request, want filter) (*stream,
 		modernMeta{caps: callerCapabilities(r.from, r.from.Era == mcp.Legacy && len(want.tasks) > 0)})
 	ctx, cancel := context.WithCancel(ctx)
 	st := &stream{l: l, cancel: cancel, done: make(chan error, 1)}
-	out := upstream.Outgoing{Method: mcp.MethodListen, Params: params, Version: c.version, RequestID: func(id mcp.ID) {
+	out := upstream.Outgoing{Method: mcp.MethodListen, Params: params, Version: c.version, Subject: r.from.Subject(), RequestID: func(id mcp.ID) {
 		l.mu.Lock()
 		l.id = id
 		l.mu.Unlock()

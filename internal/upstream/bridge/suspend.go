@@ -176,7 +176,9 @@ func (f *suspended) resume(ctx context.Context, from upstream.Caller, client ups
 	f.c.mu.Lock()
 	f.parked = false
 	f.from.ProgressToken, f.from.LogLevel, f.from.Capabilities = from.ProgressToken, from.LogLevel, from.Capabilities
+	f.from.Principal, f.from.Token = from.Principal, from.Token
 	f.c.mu.Unlock()
+	f.c.heard(from)
 	f.collect(client)
 	f.respond(f.values, from.Resume.Responses)
 	var due <-chan time.Time

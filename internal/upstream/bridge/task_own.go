@@ -119,7 +119,7 @@ func relateResult(result []byte, id string) []byte {
 // modern server with tasks. Other servers ignore the wish ("Task Support and
 // Handling").
 func (c *conn) wantsTaskOf(r request) bool {
-	return r.method == mcp.MethodToolsCall && isTaskCall(r.params, mcp.Legacy) && c.s.era.capabilities().tasks
+	return r.method == mcp.MethodToolsCall && isTaskCall(r.params, mcp.Legacy) && c.capabilities().tasks
 }
 
 // finishTask turns the answer of a legacy client's call into a task.
@@ -166,7 +166,7 @@ func millis(o strictjson.Object, name string) time.Duration {
 // taskOfLegacyClient serves a legacy client's tasks requests at a modern
 // server.
 func (c *conn) taskOfLegacyClient(ctx context.Context, r request) (upstream.Answer, error) {
-	if r.method == mcp.MethodTasksList || !c.s.era.capabilities().tasks {
+	if r.method == mcp.MethodTasksList || !c.capabilities().tasks {
 		return refuse(mcp.CodeMethodNotFound, "Method not found"), nil
 	}
 	id := paramTask(r.params)

@@ -297,6 +297,7 @@ func (s *Server) callTask(ctx context.Context, r request) (upstream.Answer, erro
 		return refuse(mcp.CodeInvalidParams, "there is no such task, or it has ended and was forgotten"), nil
 	}
 	defer c.release()
+	c.heard(r.from)
 	c.mu.Lock()
 	t := c.tasks[id]
 	if t != nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/munjigi/munjigi/internal/base/strictjson"
+	"github.com/munjigi/munjigi/internal/credential"
 	"github.com/munjigi/munjigi/internal/mcp"
 	"github.com/munjigi/munjigi/internal/upstream"
 )
@@ -202,7 +203,7 @@ func (x *exchange) resume(ctx context.Context, s *events, tries *int) (flight, e
 		}
 		f, err := x.t.send(ctx, outgoing{method: http.MethodGet, lastEventID: s.lastID})
 		if err != nil {
-			if ctx.Err() != nil || !resumable(err) {
+			if ctx.Err() != nil || !resumable(err) || errors.Is(err, upstream.ErrCredential) && !errors.Is(err, credential.ErrUnavailable) {
 				return flight{}, err
 			}
 			last = err

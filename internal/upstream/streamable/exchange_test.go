@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/mcp"
 	"github.com/munjigi/munjigi/internal/upstream"
 )
@@ -50,10 +51,9 @@ func TestRequestBytes(t *testing.T) {
 	}()
 	host := ln.Addr().String()
 	secret := func(c *Config) {
-		c.Authorize = func(_ context.Context, h http.Header) error {
-			h.Set("Authorization", "Bearer abc")
-			return nil
-		}
+		c.Credential = source{give: func(call.Subject) (http.Header, error) {
+			return http.Header{"Authorization": {"Bearer abc"}}, nil
+		}}
 	}
 	// DumpRequest sorts the headers but for Host.
 	const common = "Accept-Encoding: identity\r\n"
@@ -121,7 +121,7 @@ func TestHeadersThatCannotBe(t *testing.T) {
 	for name, value := range map[string]string{"Host": "evil", "Content-Length": "0", "Transfer-Encoding": "chunked", "Mcp-Session-Id": "x",
 		"Connection": "close", "X": "a\r\nY: b", "a b": "c", "mcp-method": "x"} {
 		c := connect(t, s.url, mcp.Modern, func(c *Config) {
-			c.Authorize = func(_ context.Context, h http.Header) error { h[name] = []string{value}; return nil }
+			c.Credential = source{give: func(call.Subject) (http.Header, error) { return http.Header{name: {value}}, nil }}
 		})
 		if _, err := c.call(t.Context(), "ping"); err == nil {
 			t.Errorf("a credential set %s", name)
@@ -129,7 +129,7 @@ func TestHeadersThatCannotBe(t *testing.T) {
 	}
 	refused := errors.New("no token")
 	c = connect(t, s.url, mcp.Modern, func(c *Config) {
-		c.Authorize = func(context.Context, http.Header) error { return refused }
+		c.Credential = source{give: func(call.Subject) (http.Header, error) { return nil, refused }}
 	})
 	if _, err := c.call(t.Context(), "ping"); !errors.Is(err, refused) {
 		t.Errorf("got %v", err)

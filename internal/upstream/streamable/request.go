@@ -32,6 +32,8 @@ type outgoing struct {
 	lastEventID string
 	// listens says that the answer may be silent for ever.
 	listens bool
+	// credential are the headers that authenticate it.
+	credential http.Header
 }
 
 // flight is one HTTP request under way and its connection.
@@ -41,16 +43,16 @@ type flight struct {
 	stop func() bool
 }
 
-// send makes one HTTP request with headers that are built here, and reads the
-// head of its answer. The caller ends the flight.
-func (t *transport) send(ctx context.Context, o outgoing) (flight, error) {
+// once makes one HTTP request with headers that are built here and the
+// credential's, and reads the head of its answer. The caller ends the flight.
+func (t *transport) once(ctx context.Context, o outgoing) (flight, error) {
 	s := t.d.scratch.Get().(*scratch)
 	defer func() {
 		if cap(s.msg) <= maxPooled {
 			t.d.scratch.Put(s)
 		}
 	}()
-	out, err := t.build(ctx, s, o)
+	out, err := t.build(s, o)
 	if err != nil {
 		return flight{}, err
 	}
@@ -127,7 +129,7 @@ func (f *flight) end(reuse bool) {
 }
 
 // build puts the request together and returns its bytes, valid as long as s.
-func (t *transport) build(ctx context.Context, s *scratch, o outgoing) ([]byte, error) {
+func (t *transport) build(s *scratch, o outgoing) ([]byte, error) {
 	if s.msg == nil {
 		s.msg = make([]byte, headRoom, headRoom+4<<10)
 	}
@@ -142,7 +144,7 @@ func (t *transport) build(ctx context.Context, s *scratch, o outgoing) ([]byte, 
 		h = strconv.AppendInt(h, int64(len(msg)-headRoom), 10)
 		h = append(h, "\r\n"...)
 	}
-	h, err = t.fields(ctx, h, o)
+	h, err = t.fields(h, o)
 	s.head = h
 	if err != nil {
 		return nil, err
@@ -166,7 +168,7 @@ func appendMessage(dst []byte, m *upstream.Outgoing, id mcp.ID) ([]byte, error) 
 }
 
 // fields appends the headers that differ from request to request.
-func (t *transport) fields(ctx context.Context, h []byte, o outgoing) ([]byte, error) {
+func (t *transport) fields(h []byte, o outgoing) ([]byte, error) {
 	var err error
 	add := func(name, value string) {
 		if err != nil {
@@ -200,18 +202,12 @@ func (t *transport) fields(ctx context.Context, h []byte, o outgoing) ([]byte, e
 			add(f.Name, f.Value)
 		}
 	}
-	if t.d.authorize != nil && err == nil {
-		credential := http.Header{}
-		if err := t.d.authorize(ctx, credential); err != nil {
-			return h, fmt.Errorf("no credential for the server: %w", err)
+	for name, values := range o.credential {
+		if reserved(name) {
+			return h, errors.New("a credential may not set the header " + strconv.Quote(name))
 		}
-		for name, values := range credential {
-			if reserved(name) {
-				return h, errors.New("a credential may not set the header " + strconv.Quote(name))
-			}
-			for _, v := range values {
-				add(name, v)
-			}
+		for _, v := range values {
+			add(name, v)
 		}
 	}
 	return h, err

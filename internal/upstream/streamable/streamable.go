@@ -13,7 +13,9 @@
 // the ID of its request, or an error, and never later than its context; a
 // violation ends that exchange and its connection, and nothing else. A request
 // whose bytes may have reached the server is never sent again; only the answer
-// is resumed, by GET with the last event ID, where the server offers that.
+// is resumed, by GET with the last event ID, where the server offers that. The
+// one exception is a request that the server refused for its credential: it was
+// not executed, and is sent once more if another credential can be had.
 //
 // It knows no method's meaning: whether a message may be sent and whether what
 // comes back may be shown are decided above.
@@ -32,6 +34,7 @@ import (
 
 	"github.com/munjigi/munjigi/internal/base/egress"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
+	"github.com/munjigi/munjigi/internal/credential"
 	"github.com/munjigi/munjigi/internal/mcp"
 	"github.com/munjigi/munjigi/internal/upstream"
 )
@@ -65,9 +68,9 @@ type Config struct {
 	URL string
 	// Limits in their zero value refuse every answer.
 	Limits Limits
-	// Authorize adds the credential for one HTTP request to h, which is empty
-	// before. An error refuses the request. Nil sends no credential.
-	Authorize func(ctx context.Context, h http.Header) error
+	// Credential gives the headers that authenticate each HTTP request. Its
+	// error refuses the request. Nil sends no credential.
+	Credential credential.Source
 	// RootCAs are the trusted certificate authorities; nil is the system's.
 	RootCAs *x509.CertPool
 	// Log takes what was contained and is told to no caller. Nil discards.
@@ -77,10 +80,10 @@ type Config struct {
 // Dialer opens connections to one configured server. All of them share one
 // pool of TCP connections.
 type Dialer struct {
-	limits    Limits
-	authorize func(context.Context, http.Header) error
-	log       *slog.Logger
-	pool      *pool
+	limits     Limits
+	credential credential.Source
+	log        *slog.Logger
+	pool       *pool
 
 	post, get, del string // the part of a head that never changes
 
@@ -103,7 +106,7 @@ func New(c Config) (*Dialer, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	d := &Dialer{limits: l, authorize: c.Authorize, log: log}
+	d := &Dialer{limits: l, credential: c.Credential, log: log}
 	d.pool = newPool(u, &tls.Config{
 		MinVersion:         tls.VersionTLS13,
 		RootCAs:            c.RootCAs,
@@ -138,7 +141,7 @@ func (d *Dialer) Dial(ctx context.Context, o upstream.DialOptions) (upstream.Tra
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return &transport{d: d, era: o.Era, unbound: o.Unbound, down: o.Down, ended: make(chan struct{}), live: map[*conn]struct{}{}}, nil
+	return &transport{d: d, era: o.Era, unbound: o.Unbound, down: o.Down, keeper: o.Subject, ended: make(chan struct{}), live: map[*conn]struct{}{}}, nil
 }
 
 // Close lets go of the idle connections of all transports, which keep none

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/mcp"
 	"github.com/munjigi/munjigi/internal/upstream"
 )
@@ -24,6 +25,7 @@ type transport struct {
 	era     mcp.Era
 	unbound upstream.Handler
 	down    func(error)
+	keeper  func() call.Subject // see upstream.DialOptions.Subject
 
 	lastID  atomic.Int64
 	session atomic.Pointer[string]
@@ -99,7 +101,7 @@ func (t *transport) Listen(ctx context.Context) error {
 			quiet = 1
 		}
 		var status *upstream.StatusError
-		if ctx.Err() != nil || !resumable(err) || errors.As(err, &status) || errors.Is(err, upstream.ErrSessionGone) || errors.Is(err, errClosed) {
+		if ctx.Err() != nil || !resumable(err) || errors.As(err, &status) || errors.Is(err, upstream.ErrSessionGone) || errors.Is(err, upstream.ErrCredential) || errors.Is(err, errClosed) {
 			return t.cause(ctx, err)
 		}
 		if quiet > t.d.limits.Resumes {
@@ -169,7 +171,7 @@ func (t *transport) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
 	// A transport of its own, since this one takes no connection any more.
-	last := &transport{d: t.d, era: t.era, live: map[*conn]struct{}{}}
+	last := &transport{d: t.d, era: t.era, keeper: t.keeper, live: map[*conn]struct{}{}}
 	last.session.Store(session)
 	last.version.Store(t.version.Load())
 	f, err := last.send(ctx, outgoing{method: http.MethodDelete})
