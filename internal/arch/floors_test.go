@@ -46,6 +46,9 @@ func floorOf(pkg string) (level, bool) {
 		"internal/guard/all": guardList,
 
 		"internal/audit/log":           implementation,
+		"internal/authn/bound":         implementation,
+		"internal/authn/dpop":          implementation,
+		"internal/authn/mtls":          implementation,
 		"internal/authn/local":         implementation,
 		"internal/authn/jwt":           implementation,
 		"internal/authz/cedar":         implementation,

@@ -52,7 +52,8 @@ func refuseDecision(d call.Decision) *refusal {
 		r.status, r.text = http.StatusUnsupportedMediaType, "send one JSON-RPC message as Content-Type: application/json, not compressed"
 	case call.ReasonBadAccept:
 		r.status, r.text = http.StatusNotAcceptable, "Accept must allow application/json and text/event-stream"
-	case call.ReasonUnauthenticated, call.ReasonTokenExpired:
+	case call.ReasonUnauthenticated, call.ReasonTokenExpired, call.ReasonBadProof, call.ReasonReplayedProof, call.ReasonProofNonce,
+		call.ReasonUnbound, call.ReasonBadCertificate:
 		r.status, r.text = http.StatusUnauthorized, "send a valid token as Authorization: Bearer"
 	case call.ReasonNoProvider:
 		r.status, r.retry, r.text = http.StatusServiceUnavailable, 5, "the identity provider cannot be reached, so no token can be checked: try again in a moment"
