@@ -35,6 +35,8 @@ const (
 	MaxDetail = 32
 	// MaxTrail is the number of steps written of Event.Trail; what is left out is counted in a last step.
 	MaxTrail = 64
+	// MaxActors is the number of actors written of Event.Actors.
+	MaxActors = 8
 	// MaxLine is the greatest length of an encoded event in bytes.
 	MaxLine = 512 << 10
 )
@@ -54,7 +56,8 @@ type Event struct {
 
 	Era      string
 	Client   string
-	Session  string // ShortDigest of the session's ID, never the ID
+	Actors   []string // who acts for the principal, the one who acts now first; at most MaxActors are written
+	Session  string   // ShortDigest of the session's ID, never the ID
 	Trail    []Step
 	Duration time.Duration     // written in whole microseconds as duration_us
 	Detail   map[string]string // names of 1 to 64 of [a-z0-9_.-]

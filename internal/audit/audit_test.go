@@ -17,7 +17,7 @@ func full() Event {
 	return Event{
 		ID: "01JZ-a_b", Time: time.Date(2026, 11, 22, 9, 8, 7, 654321987, time.FixedZone("KST", 9*3600)), Kind: KindOutcome,
 		Stage: "authorize", Effect: "deny", Reason: "policy-forbid", Principal: "https://login.example#alice",
-		Server: "files", Method: "tools/call", Target: "read_file", Era: "modern", Client: "editor", Session: "0123456789abcdef",
+		Server: "files", Method: "tools/call", Target: "read_file", Era: "modern", Client: "editor", Actors: []string{"agent@https://login.example", "boss@https://x.example"}, Session: "0123456789abcdef",
 		Trail:    []Step{{Stage: "accept", Effect: "allow", Reason: "ok"}, {Stage: "authorize", Effect: "deny", Reason: "policy-forbid", Detail: "rule 7"}},
 		Duration: 1234567 * time.Nanosecond, Detail: map[string]string{"b": "2", "a": "1", "c.d": "3"},
 	}
@@ -28,7 +28,7 @@ func TestAppendGolden(t *testing.T) {
 	e := full()
 	want := `{"id":"01JZ-a_b","time":"2026-11-22T00:08:07.654321Z","kind":"outcome","stage":"authorize","effect":"deny",` +
 		`"reason":"policy-forbid","principal":"https://login.example#alice","server":"files","method":"tools/call","target":"read_file",` +
-		`"era":"modern","client":"editor","session":"0123456789abcdef",` +
+		`"era":"modern","client":"editor","actors":["agent@https://login.example","boss@https://x.example"],"session":"0123456789abcdef",` +
 		`"trail":[{"stage":"accept","effect":"allow","reason":"ok"},{"stage":"authorize","effect":"deny","reason":"policy-forbid","detail":"rule 7"}],` +
 		`"duration_us":1234,"detail":{"a":"1","b":"2","c.d":"3"}}`
 	if diff := cmp.Diff(want, string(e.Append(nil))); diff != "" {
@@ -251,7 +251,7 @@ func FuzzAppend(f *testing.F) {
 				name = !name || isDelim
 			}
 		}
-		want := []string{"id", "time", "kind", "stage", "effect", "reason", "principal", "server", "method", "target", "era", "client", "session", "trail", "duration_us", "detail"}
+		want := []string{"id", "time", "kind", "stage", "effect", "reason", "principal", "server", "method", "target", "era", "client", "actors", "session", "trail", "duration_us", "detail"}
 		if era == "" {
 			want = append(want[:10:10], want[11:]...)
 		}

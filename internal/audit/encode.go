@@ -60,6 +60,17 @@ func (e *Event) Append(dst []byte) []byte {
 		dst = append(dst, `,"client":`...)
 		dst = appendText(dst, e.Client, boundClient)
 	}
+	for i, actor := range e.Actors[:min(len(e.Actors), MaxActors)] {
+		if i == 0 {
+			dst = append(dst, `,"actors":[`...)
+		} else {
+			dst = append(dst, ',')
+		}
+		dst = appendText(dst, actor, boundPrincipal)
+	}
+	if len(e.Actors) > 0 {
+		dst = append(dst, ']')
+	}
 	if e.Session != "" {
 		dst = append(dst, `,"session":`...)
 		dst = appendText(dst, e.Session, boundSession)
@@ -231,6 +242,7 @@ type line struct {
 	Target    string            `json:"target"`
 	Era       string            `json:"era"`
 	Client    string            `json:"client"`
+	Actors    []string          `json:"actors"`
 	Session   string            `json:"session"`
 	Trail     []Step            `json:"trail"`
 	Duration  int64             `json:"duration_us"`
@@ -250,7 +262,7 @@ func Parse(b []byte) (Event, error) {
 	e := Event{
 		ID: l.ID, Time: l.Time.UTC(), Kind: l.Kind, Stage: l.Stage, Effect: l.Effect, Reason: l.Reason,
 		Principal: l.Principal, Server: l.Server, Method: l.Method, Target: l.Target,
-		Era: l.Era, Client: l.Client, Session: l.Session, Trail: l.Trail,
+		Era: l.Era, Client: l.Client, Actors: l.Actors, Session: l.Session, Trail: l.Trail,
 		Duration: time.Duration(l.Duration) * time.Microsecond, Detail: l.Detail,
 	}
 	if err := e.Check(); err != nil {

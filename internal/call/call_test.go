@@ -242,3 +242,19 @@ func TestIDsHaveTheirLength(t *testing.T) {
 		seen[id] = true
 	}
 }
+
+// TestKeysComeApart: a key is read back as it was made, and nothing else is one.
+func TestKeysComeApart(t *testing.T) {
+	t.Parallel()
+	for _, pair := range [][2]string{{"https://a.example", "kim"}, {"a|b", "c|d"}, {"3:x", "|"}, {"i", "12:x|y"}} {
+		key := call.NewPrincipal(call.Identity{Issuer: pair[0], Subject: pair[1], Kind: call.Person}).Key()
+		if i, s, ok := call.SplitKey(key); !ok || i != pair[0] || s != pair[1] {
+			t.Errorf("%q: %q %q %v", key, i, s, ok)
+		}
+	}
+	for _, key := range []string{"", "kim", "3:ab|c", "03:abc|d", "+3:abc|d", "-1:|x", "3:abcd", "9:abc|d", "3:abc"} {
+		if i, s, ok := call.SplitKey(key); ok {
+			t.Errorf("%q: %q %q", key, i, s)
+		}
+	}
+}

@@ -49,6 +49,9 @@ type Identity struct {
 	Kind            Kind
 	// Client is the OAuth client or the named client token.
 	Client string
+	// Actors are those who act for the subject, each a Principal.Key, the one who
+	// acts now first. Only that one is proved; the others are the issuer's word
+	// (RFC 8693 4.1).
 	Actors []string
 	Scopes []string
 	// Proof names the proof itself (a token ID), so that it can be revoked.
@@ -125,6 +128,16 @@ func (p Principal) Valid() bool { return p.key != "" }
 
 // Key is an injective text of issuer and subject, for use in keys.
 func (p Principal) Key() string { return p.key }
+
+// SplitKey takes a Key apart. It is not ok for a text that is none.
+func SplitKey(key string) (issuer, subject string, ok bool) {
+	digits, rest, ok := strings.Cut(key, ":")
+	n, err := strconv.Atoi(digits)
+	if !ok || err != nil || n < 0 || n >= len(rest) || rest[n] != '|' || strconv.Itoa(n) != digits {
+		return "", "", false
+	}
+	return rest[:n], rest[n+1:], true
+}
 
 // ClientKey adds the client to Key, injectively.
 func (p Principal) ClientKey() string { return p.clientKey }

@@ -70,6 +70,11 @@ func (g *Gateway) event(c *call.Call, in *inbound, kind string) audit.Event {
 	if e.Method == "" && (in.msg.Kind == mcp.Result || in.msg.Kind == mcp.ErrorReply) {
 		e.Method = "response"
 	}
+	for _, actor := range c.Principal.Identity().Actors {
+		if issuer, subject, ok := call.SplitKey(actor); ok {
+			e.Actors = append(e.Actors, subject+"@"+issuer)
+		}
+	}
 	if in.session != nil {
 		e.Session = in.session.digest
 	}

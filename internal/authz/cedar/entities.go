@@ -59,6 +59,10 @@ func (c caller) with(found []*entry, list bool) (types.Entity, error) {
 	}
 	text := func(name types.String, s string) { set(name, func() types.Value { return types.String(s) }) }
 	names := func(name types.String, l []string) { set(name, func() types.Value { return texts(l) }) }
+	actors, actor := actorsOf(id), ""
+	if len(actors) > 0 {
+		actor = actors[0]
+	}
 	text("issuer", id.Issuer)
 	text("subject", id.Subject)
 	text("client", id.Client)
@@ -66,7 +70,8 @@ func (c caller) with(found []*entry, list bool) (types.Entity, error) {
 	text("tenant", id.Tenant)
 	names("scopes", id.Scopes)
 	names("roles", id.Roles)
-	names("actors", id.Actors)
+	names("actors", actors)
+	text("actor", actor)
 	names(attrGroups, id.Groups)
 	set("groups_unknown", func() types.Value { return types.Boolean(id.GroupsUnknown) })
 	if list {
@@ -90,6 +95,20 @@ func (c caller) with(found []*entry, list bool) (types.Entity, error) {
 	e := c.entity
 	e.Attributes = types.NewRecord(m)
 	return e, nil
+}
+
+// actorsOf names actors as groups and clients are named: issuer|subject. One that
+// is no key keeps a text that no policy means by chance.
+func actorsOf(id call.Identity) []string {
+	out := make([]string, 0, len(id.Actors))
+	for _, a := range id.Actors {
+		name := "|" + a
+		if issuer, subject, ok := call.SplitKey(a); ok {
+			name = string(within(issuer, subject))
+		}
+		out = append(out, name)
+	}
+	return out
 }
 
 // claimsRecord leaves out what has an attribute of its own that a list does
