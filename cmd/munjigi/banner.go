@@ -44,7 +44,7 @@ func banner(ctx context.Context, e *env, a *app.App, addr string) {
 		}
 	}
 	fmt.Fprintf(w, "  Data       %s\n\n", cfg.Data)
-	if !cfg.Identity.InsecureAnonymous && len(cfg.Identity.Issuers) == 0 {
+	if !cfg.Identity.InsecureAnonymous && !cfg.Identity.Outside() {
 		for _, c := range clients() {
 			token, until, err := a.ClientToken(ctx, c.name)
 			if err != nil {

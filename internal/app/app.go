@@ -29,6 +29,7 @@ import (
 	"github.com/munjigi/munjigi/internal/audit/log"
 	"github.com/munjigi/munjigi/internal/authn/jwt"
 	"github.com/munjigi/munjigi/internal/authn/local"
+	"github.com/munjigi/munjigi/internal/authn/spiffe"
 	"github.com/munjigi/munjigi/internal/base/secret"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
@@ -70,6 +71,7 @@ type App struct {
 	record   *log.Log
 	auth     *local.Local
 	verifier *jwt.Verifier // of the newest snapshot; its keys are kept over a reload
+	svids    *spiffe.Verifier
 	tokens   *tokens
 	operator string
 	sessions *gateway.Sessions
@@ -258,6 +260,7 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	}
 	if id.verifier != nil {
 		a.verifier = id.verifier
+		a.svids = id.svids
 	}
 	return g, servers, nil
 }

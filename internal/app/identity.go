@@ -7,6 +7,7 @@ import (
 
 	"github.com/munjigi/munjigi/internal/authn"
 	"github.com/munjigi/munjigi/internal/authn/jwt"
+	"github.com/munjigi/munjigi/internal/authn/spiffe"
 	"github.com/munjigi/munjigi/internal/authz"
 	"github.com/munjigi/munjigi/internal/authz/cedar"
 	"github.com/munjigi/munjigi/internal/base/egress"
@@ -21,6 +22,7 @@ type who struct {
 	authz     authz.Decider
 	resources map[string]gateway.Resource
 	verifier  *jwt.Verifier
+	svids     *spiffe.Verifier
 }
 
 // identity composes authentication and authorization. With issuers there is
@@ -31,7 +33,7 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 	if err != nil {
 		return who{}, err
 	}
-	if len(cfg.Identity.Issuers) == 0 {
+	if !cfg.Identity.Outside() {
 		w := who{authn: a.auth}
 		if len(cfg.Policy) > 0 {
 			w.authz, err = cedar.New(policies, cedar.Options{})
@@ -45,7 +47,7 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 		return w, nil
 	}
 	if base == "" {
-		return who{}, errors.New("identity.issuers needs public_url")
+		return who{}, errors.New("identity.issuers and identity.spiffe need public_url")
 	}
 	w := who{resources: resourcesOf(cfg, base, order, merged)}
 	if w.authz, err = cedar.New(policies, cedar.Options{}); err != nil {
@@ -67,7 +69,7 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 		return who{}, err
 	}
 	w.authn = w.verifier
-	return w, nil
+	return a.workloads(cfg, client, o.Resources, w)
 }
 
 // resourcesOf lists the protected resources: /mcp where it exists, and each
@@ -79,6 +81,9 @@ func resourcesOf(cfg *config.Config, base string, order, merged []string) map[st
 		for _, i := range cfg.Identity.Issuers {
 			r.Issuers = append(r.Issuers, i.URL)
 			r.ScopesIgnored[i.URL] = i.ScopesIgnored
+		}
+		for _, d := range cfg.Identity.SPIFFE {
+			r.ScopesIgnored[spiffe.Issuer(d.Name)] = d.ScopesIgnored
 		}
 		for _, s := range servers {
 			r.Scopes = append(r.Scopes, s+":list", s+":read", s+":call")

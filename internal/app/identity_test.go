@@ -91,6 +91,13 @@ const public = "https://mcp.example.com"
 func behindIssuer(t *testing.T, policy string) (*provider, *httptest.Server, *int) {
 	t.Helper()
 	idp := newProvider(t)
+	srv, called := behind(t, idp, policy, "", filepath.Join(t.TempDir(), "data"))
+	return idp, srv, called
+}
+
+// behind is the same with more keys of identity: and a folder for data.
+func behind(t *testing.T, idp *provider, policy, identity, data string) (*httptest.Server, *int) {
+	t.Helper()
 	called := new(int)
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var m struct {
@@ -120,8 +127,8 @@ func behindIssuer(t *testing.T, policy string) (*provider, *httptest.Server, *in
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "m.yaml")
-	text := "listen: 127.0.0.1:0\npublic_url: " + public + "\ndata: " + filepath.Join(t.TempDir(), "data") +
-		"\naudit: { durability: relaxed }\nidentity: { issuers: [{ issuer: \"" + idp.URL + "\" }] }\negress: { allow: [\"" + strings.TrimPrefix(idp.URL, "http://") +
+	text := "listen: 127.0.0.1:0\npublic_url: " + public + "\ndata: " + data +
+		"\naudit: { durability: relaxed }\nidentity: { issuers: [{ issuer: \"" + idp.URL + "\" }]" + identity + " }\negress: { allow: [\"" + strings.TrimPrefix(idp.URL, "http://") +
 		"\"] }\npolicy: [p.cedar]\nservers: { s: { url: \"" + up.URL + "/mcp\" }, other: { url: \"" + up.URL + "/mcp\" } }\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -141,7 +148,7 @@ func behindIssuer(t *testing.T, policy string) (*provider, *httptest.Server, *in
 			t.Error(err)
 		}
 	})
-	return idp, srv, called
+	return srv, called
 }
 
 // ask posts a modern request as public_url names the gateway.

@@ -51,6 +51,7 @@ func floorOf(pkg string) (level, bool) {
 		"internal/authn/mtls":          implementation,
 		"internal/authn/local":         implementation,
 		"internal/authn/jwt":           implementation,
+		"internal/authn/spiffe":        implementation,
 		"internal/authz/cedar":         implementation,
 		"internal/catalog/cache":       implementation,
 		"internal/control":             implementation,

@@ -89,7 +89,12 @@ type Identity struct {
 	// InsecureAnonymous lets everyone on loopback in.
 	InsecureAnonymous bool
 	Issuers           []Issuer
+	// SPIFFE are the trust domains whose workloads may call.
+	SPIFFE []TrustDomain
 }
+
+// Outside reports that somebody else than the operator says who may call.
+func (i Identity) Outside() bool { return len(i.Issuers) > 0 || len(i.SPIFFE) > 0 }
 
 // Issuer is one identity provider.
 type Issuer struct {
@@ -244,7 +249,7 @@ func (c *Config) MergedServers() []string {
 	for _, name := range c.Merged {
 		named[name] = true
 	}
-	all := len(c.Identity.Issuers) == 0 && c.Merged == nil
+	all := !c.Identity.Outside() && c.Merged == nil
 	var names []string
 	for _, s := range c.Servers {
 		if s.Enabled && (all || named[s.Name]) {

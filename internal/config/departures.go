@@ -34,6 +34,11 @@ func (c *Config) Departures() []Departure {
 			add("identity.issuers[].scopes", "ignored", "tokens of "+i.URL+" need no scope of this gateway; policy alone decides")
 		}
 	}
+	for _, d := range c.Identity.SPIFFE {
+		if d.ScopesIgnored {
+			add("identity.spiffe[].scopes", "ignored", "workloads of "+d.Name+" need no scope of this gateway; policy alone decides")
+		}
+	}
 	if c.Identity.InsecureAnonymous {
 		add("identity.insecure_anonymous", "true", "every program on this machine may call without a token")
 	}

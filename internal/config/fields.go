@@ -82,6 +82,7 @@ func identityFields() []field[Identity] {
 				i.Issuers = append(i.Issuers, issuer)
 			})
 		}},
+		{"spiffe", readSPIFFE},
 	}
 }
 
@@ -241,6 +242,7 @@ func Keys() []string {
 	keys = append(keys, leaves("tls.", tlsFields())...)
 	keys = append(keys, leaves("identity.", identityFields())...)
 	keys = append(keys, leaves("identity.issuers[].", issuerFields())...)
+	keys = append(keys, leaves("identity.spiffe[].", trustDomainFields())...)
 	keys = append(keys, leaves("egress.", egressFields())...)
 	keys = append(keys, leaves("servers.*.", serverFields(), "credential", "audit")...)
 	keys = append(keys, leaves("servers.*.credential.", credentialFields())...)

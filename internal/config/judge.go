@@ -86,7 +86,7 @@ func (s *source) judgeIdentity(r *reading) {
 		s.failKey("identity.issuers", "asks for identity providers, which this build does not support yet",
 			"take issuers: out; without them the gateway listens on loopback only and knows one principal, the operator")
 	}
-	if len(r.Identity.Issuers) > 0 && r.Identity.InsecureAnonymous {
+	if r.Identity.Outside() && r.Identity.InsecureAnonymous {
 		s.failKey("identity.insecure_anonymous", "lets everyone in beside identity providers", "keep one of the two")
 	}
 	for i, issuer := range r.Identity.Issuers {
@@ -97,15 +97,16 @@ func (s *source) judgeIdentity(r *reading) {
 	if len(r.Identity.Issuers) > 0 && r.build.Identity && r.PublicURL == "" && !s.said("public_url") {
 		s.failKey("identity.issuers", "needs public_url, which tokens name as their audience", "write public_url: https://… as clients reach the gateway")
 	}
+	s.judgeSPIFFE(r)
 	host, _, _ := net.SplitHostPort(r.Listen)
-	if checkListen(r.Listen) == (complaint{}) && !Loopback(host) && (!r.TLS.Enabled() || len(r.Identity.Issuers) == 0) {
+	if checkListen(r.Listen) == (complaint{}) && !Loopback(host) && (!r.TLS.Enabled() || !r.Identity.Outside()) {
 		s.failKey("listen", "is open to other machines without "+missing(r), "listen on "+DefaultListen+", or add tls: and identity: with issuers")
 	}
 }
 
 func missing(r *reading) string {
 	switch {
-	case !r.TLS.Enabled() && len(r.Identity.Issuers) == 0:
+	case !r.TLS.Enabled() && !r.Identity.Outside():
 		return "tls and identity"
 	case !r.TLS.Enabled():
 		return "tls"

@@ -125,11 +125,11 @@ func TestRelaxedServer(t *testing.T) {
 // it can weaken the gateway.
 func TestEveryKeyIsClassified(t *testing.T) {
 	t.Parallel()
-	weakens := words(`protocol_floor allowed_origins allowed_hosts identity.insecure_anonymous identity.issuers[].scopes egress.allow
+	weakens := words(`protocol_floor allowed_origins allowed_hosts identity.insecure_anonymous identity.issuers[].scopes identity.spiffe[].scopes egress.allow
 		servers.*.insecure_unsandboxed servers.*.shared servers.*.deadline servers.*.max_processes servers.*.audit.durability
 		guards.*.mode audit.durability limits.*`)
 	neutral := words(`listen public_url data tls.cert tls.key merged identity.issuers identity.issuers[].issuer identity.issuers[].provider identity.issuers[].algorithms
-		identity.issuers[].types identity.issuers[].jwks_uri identity.issuers[].clock_skew merged_audience policy
+		identity.spiffe identity.spiffe[].trust_domain identity.spiffe[].bundle identity.issuers[].types identity.issuers[].jwks_uri identity.issuers[].clock_skew merged_audience policy
 		servers.*.command servers.*.env servers.*.cwd servers.*.url servers.*.era servers.*.enabled servers.*.audience
 		servers.*.credential.type servers.*.credential.headers servers.*.timeout servers.*.idle_timeout`)
 	for _, key := range config.Keys() {
