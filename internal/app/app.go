@@ -84,6 +84,7 @@ type App struct {
 	servers map[string]*running
 	current atomic.Pointer[gateway.Gateway]
 	certs   *certificates
+	door    *door
 
 	life     context.Context //nolint:containedctx // from Open to Close
 	end      context.CancelFunc

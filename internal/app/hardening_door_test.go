@@ -5,8 +5,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/munjigi/munjigi/internal/app"
 )
 
 // Connections that ask nothing make room for those that do, the longest wait
@@ -20,6 +23,7 @@ func TestHardIdleConnectionsMakeRoom(t *testing.T) {
 	done := r.dial()
 	r.send(done, "GET / HTTP/1.1\r\nHost: "+rigHost+"\r\n\r\n")
 	r.answer(done)
+	r.waiting(3)
 	for _, oldest := range []net.Conn{silent, half, done} {
 		c := r.dial()
 		r.send(c, r.whole(call("eve", "echo", `{}`)))
@@ -30,6 +34,13 @@ func TestHardIdleConnectionsMakeRoom(t *testing.T) {
 			t.Errorf("the connection that waited longest was told %q", got)
 		}
 	}
+}
+
+// waiting waits until so many connections wait for their client's next
+// request: a client has its answer before the server is done with it.
+func (r *rig) waiting(n int) {
+	r.t.Helper()
+	r.until(strconv.Itoa(n)+" connections wait", func() bool { return app.Waiting(r.app) == n })
 }
 
 // While every connection is being served, who comes is turned away at once;
@@ -89,6 +100,7 @@ func TestHardIdleConnectionsMakeRoomTLS(t *testing.T) {
 		t.Errorf("who came was answered %d", resp.StatusCode)
 	}
 	r.hungUp(bare)
+	r.waiting(2)
 	r.serves("bob") // in the place of the first of the two
 	if resp, _ := r.do(kept, r.request(r.ctx, call("alice", "echo", `{}`))); resp.StatusCode != 200 {
 		t.Errorf("after its connection made room: %d", resp.StatusCode)

@@ -260,10 +260,12 @@ func (r *rig) do(c *http.Client, req *http.Request) (*http.Response, string) {
 	return resp, string(b)
 }
 
-// ask sends a request on a connection of its own.
+// ask sends a request on a connection of its own, which it closes.
 func (r *rig) ask(a asked) (*http.Response, string) {
 	r.t.Helper()
-	return r.do(r.client(), r.request(r.ctx, a))
+	c := r.client()
+	defer c.CloseIdleConnections()
+	return r.do(c, r.request(r.ctx, a))
 }
 
 // serves fails the test unless somebody who means no harm is answered.
@@ -536,12 +538,12 @@ func (s *stage) tool(w http.ResponseWriter, r *http.Request, m message) {
 	case "echo":
 		reply(w, m, text(p.Arguments.Text))
 	case "wait":
-		s.entered <- p.Arguments.Text
+		s.enter(r, p.Arguments.Text)
 		select {
 		case <-s.release:
 			reply(w, m, text("released"))
 		case <-r.Context().Done():
-			s.gone <- p.Arguments.Text
+			s.leave(p.Arguments.Text)
 		}
 	case "ask":
 		if strings.Contains(string(m.Params), "inputResponses") {
@@ -551,21 +553,36 @@ func (s *stage) tool(w http.ResponseWriter, r *http.Request, m message) {
 		reply(w, m, `{"resultType":"input_required","requestState":"mine","inputRequests":{"k":{"method":"elicitation/create",`+
 			`"params":{"message":"?","requestedSchema":{"type":"object","properties":{"a":{"type":"string"}}}}}}}`)
 	case "big":
-		s.entered <- p.Name
+		s.enter(r, p.Name)
 		reply(w, m, text(strings.Repeat("x", p.Arguments.N)))
 	case "chatty":
 		// It talks until nobody listens any more.
 		w.Header().Set("Content-Type", "text/event-stream")
-		s.entered <- p.Arguments.Text
+		s.enter(r, p.Arguments.Text)
 		note := `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":` + string(p.Meta.Token) + `,"progress":%d,"message":"` + strings.Repeat("y", 4096) + `"}}`
 		for i := 1; ; i++ {
 			if r.Context().Err() != nil || event(w, fmt.Sprintf(note, i)) != nil {
-				s.gone <- p.Arguments.Text
+				s.leave(p.Arguments.Text)
 				return
 			}
 		}
 	default:
 		s.tools[p.Name](w, r, m)
+	}
+}
+
+func (s *stage) enter(r *http.Request, what string) {
+	select {
+	case s.entered <- what:
+	case <-r.Context().Done():
+	}
+}
+
+// leave says that a call was cancelled, unless too many were to be counted.
+func (s *stage) leave(what string) {
+	select {
+	case s.gone <- what:
+	default:
 	}
 }
 
@@ -577,11 +594,11 @@ func (s *stage) listen(w http.ResponseWriter, r *http.Request, m message) {
 	if event(w, `{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{`+tag+`,"notifications":{"toolsListChanged":true}}}`) != nil {
 		return
 	}
-	s.entered <- "listen"
+	s.enter(r, "listen")
 	for {
 		select {
 		case <-r.Context().Done():
-			s.gone <- "listen"
+			s.leave("listen")
 			return
 		case <-s.release:
 			if event(w, `{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{`+tag+`}}`) != nil {

@@ -29,7 +29,8 @@ func (a *App) Listen(ctx context.Context) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w: is another gateway running? Set listen: to another port", err)
 	}
-	l = newDoor(l, cfg.Limits.Connections)
+	a.door = newDoor(l, cfg.Limits.Connections)
+	l = a.door
 	if !cfg.TLS.Enabled() {
 		return l, nil
 	}

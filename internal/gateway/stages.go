@@ -30,6 +30,11 @@ func (g *Gateway) accept(c *call.Call, in *inbound) *refusal {
 	if !g.hosts[strings.ToLower(r.Host)] {
 		return deny(c, call.Accept, call.ReasonBadHost, r.Host)
 	}
+	if h := r.Header["Host"]; len(h) > 0 {
+		// HTTP/2 can say it beside :authority, and then differently (RFC 9113
+		// section 8.3.1).
+		return deny(c, call.Accept, call.ReasonBadHost, strings.Join(h, ", "))
+	}
 	if o, sent := r.Header["Origin"]; sent && (len(o) != 1 || !g.origins[strings.ToLower(o[0])]) {
 		return deny(c, call.Accept, call.ReasonBadOrigin, strings.Join(o, ", "))
 	}
@@ -37,7 +42,7 @@ func (g *Gateway) accept(c *call.Call, in *inbound) *refusal {
 		mt, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		cs := params["charset"]
 		if err != nil || mt != mcp.ContentJSON || cs != "" && !strings.EqualFold(cs, "utf-8") ||
-			r.Header.Get("Content-Encoding") != "" || len(r.Header["Content-Type"]) != 1 {
+			r.Header.Get("Content-Encoding") != "" || len(r.Header["Content-Type"]) != 1 || len(r.Header["Content-Length"]) > 1 {
 			return deny(c, call.Accept, call.ReasonBadContentType, r.Header.Get("Content-Type"))
 		}
 	}

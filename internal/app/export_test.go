@@ -1,0 +1,9 @@
+package app
+
+// Waiting is the number of connections that wait for their client's next
+// request.
+func Waiting(a *App) int {
+	a.door.mu.Lock()
+	defer a.door.mu.Unlock()
+	return a.door.waiting.Len()
+}
