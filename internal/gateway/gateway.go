@@ -186,6 +186,7 @@ const (
 // those in flight are answered or ctx ends.
 func (g *Gateway) Drain(ctx context.Context) error {
 	g.drainOne.Do(func() { g.draining.Store(true); close(g.drain) })
+	defer g.lastRefusals()
 	select {
 	case <-g.inflight.none():
 		return nil
@@ -196,7 +197,10 @@ func (g *Gateway) Drain(ctx context.Context) error {
 
 // Retire ends the streams of a gateway that a reload replaced; its calls in
 // flight go on to their end.
-func (g *Gateway) Retire() { g.drainOne.Do(func() { close(g.drain) }) }
+func (g *Gateway) Retire() {
+	g.drainOne.Do(func() { close(g.drain) })
+	g.lastRefusals()
+}
 
 // Abandon cancels the calls in flight that do not end with their connection.
 func (g *Gateway) Abandon() { g.abandon() }

@@ -19,10 +19,6 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.inflight.enter()
 	defer g.inflight.leave()
 	secure(w.Header())
-	if strings.HasPrefix(r.URL.Path, WellKnown) {
-		g.serveMetadata(w, r)
-		return
-	}
 	c := call.New(time.Now())
 	in := &inbound{http: r, reply: w.Header(), path: r.URL.Path, era: mcp.Modern}
 	if v := r.Header.Get(mcp.HeaderVersion); v != "" && mcp.EraOf(mcp.Version(v)) == mcp.Legacy {
@@ -34,13 +30,18 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = out.rc.SetReadDeadline(time.Now().Add(unwantedBody))
 	}
 	defer out.last()
+	if strings.HasPrefix(r.URL.Path, WellKnown) {
+		g.serveMetadata(c, in, out)
+		return
+	}
 	server, isServer := strings.CutPrefix(r.URL.Path, "/mcp/")
 	if r.URL.Path != "/mcp" && (!isServer || server == "" || strings.Contains(server, "/")) || r.URL.RawPath != "" {
-		g.plain(w, http.StatusNotFound, "there is nothing here: MCP endpoints are /mcp and /mcp/{server}\n")
+		g.astray(c, in, out, deny(c, call.Accept, call.ReasonUnknownPath, ""))
 		return
 	}
 	if isServer {
 		in.server = server
+		c.Target.Server = g.known(server)
 	}
 	switch r.Method {
 	case http.MethodPost:
@@ -50,14 +51,32 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.serveSession(c, in, out)
 	default:
 		w.Header().Set("Allow", "POST, GET, DELETE")
-		g.plain(w, http.StatusMethodNotAllowed, "send MCP messages by POST\n")
+		g.astray(c, in, out, deny(c, call.Accept, call.ReasonBadMethod, ""))
 	}
 }
 
-func (g *Gateway) plain(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text)
+// astray refuses what comes to no endpoint. Its sender is unknown, so what the
+// record keeps of its words is short.
+func (g *Gateway) astray(c *call.Call, in *inbound, out *httpOut, ref *refusal) {
+	c.Target = call.Target{Server: g.known(in.server), Method: "http/" + strings.ToLower(cut(in.http.Method, 16)), Name: cut(in.http.URL.EscapedPath(), 128)}
+	g.refuse(c, in, out, ref)
+	g.outcome(in.http.Context(), c, in, out)
+}
+
+// known is the name of a server that is there, or nothing: only such a name
+// goes on the record as a server.
+func (g *Gateway) known(server string) string {
+	if g.o.Servers[server] == nil {
+		return ""
+	}
+	return server
+}
+
+func cut(s string, most int) string {
+	if len(s) > most {
+		return s[:most]
+	}
+	return s
 }
 
 // unwantedBody is how long the rest of a body may take that nobody reads.
@@ -169,7 +188,7 @@ func (g *Gateway) serveSession(c *call.Call, in *inbound, out *httpOut) {
 	r := in.http
 	in.era = mcp.Legacy
 	in.msg.Kind = mcp.Notification
-	c.Target = call.Target{Server: in.server, Method: "http/" + strings.ToLower(r.Method)}
+	c.Target = call.Target{Server: g.known(in.server), Method: "http/" + strings.ToLower(r.Method)}
 	ctx := r.Context()
 	defer g.outcome(ctx, c, in, out)
 	ref := g.accept(c, in)

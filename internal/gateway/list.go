@@ -20,20 +20,13 @@ import (
 // by the same decision that judges a call; a definition that may not be
 // offered is held and the rest is served.
 func (g *Gateway) list(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
-	cursor, paged, ref := g.openCursor(c, in)
-	if ref != nil {
-		return ref
-	}
 	if in.server == "" {
-		return g.listMerged(ctx, c, in, out, cursor, paged)
+		return g.listMerged(ctx, c, in, out)
 	}
-	params := in.params
-	if paged {
-		params = params.With("cursor", strictjson.AppendString(nil, string(cursor)))
-	}
+	paged := in.cursor != nil
 	raw := paramsOf(in)
 	if paged {
-		raw = params.Append(nil)
+		raw = in.params.With("cursor", strictjson.AppendString(nil, string(in.cursor))).Append(nil)
 	}
 	cl, err := c.Clear(raw, g.o.Generations)
 	if err != nil {
@@ -44,6 +37,9 @@ func (g *Gateway) list(ctx context.Context, c *call.Call, in *inbound, out outbo
 		return serverRefusal(ctx, c, err)
 	}
 	c.Pass(call.Send)
+	if a.Error != nil && a.Refused != "" {
+		return refusedThere(c, a)
+	}
 	if a.Error != nil {
 		return g.deliverError(ctx, c, in, out, a.Error)
 	}
@@ -228,11 +224,8 @@ const fanOut = 16 // servers asked at once
 // listMerged asks every server of /mcp for its page and serves them together.
 // A server that does not answer leaves its entries out and is told to the
 // operator; it does not take the others down.
-func (g *Gateway) listMerged(ctx context.Context, c *call.Call, in *inbound, out outbox, cursor []byte, paged bool) *refusal {
-	at := map[string]string{}
-	if paged && json.Unmarshal(cursor, &at) != nil {
-		return deny(c, call.Validate, call.ReasonInvalidParams, "cursor").say("the cursor is not valid: list from the beginning")
-	}
+func (g *Gateway) listMerged(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
+	at, paged := in.places, in.cursor != nil
 	var names []string
 	for _, n := range g.o.Order {
 		if _, more := at[n]; g.merged[n] && (!paged || more) {

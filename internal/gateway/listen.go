@@ -21,26 +21,7 @@ const checkEvery = 500 * time.Millisecond
 // listen serves subscriptions/listen: one acknowledgement first, then what
 // the filter named, all tagged with the request's ID.
 func (g *Gateway) listen(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
-	release, ok := g.streams.Acquire(c.Principal.Key())
-	if !ok {
-		return deny(c, call.Admit, call.ReasonTooMany, "streams")
-	}
-	defer release()
-	filterRaw, _ := in.params.Get("notifications")
-	if strictjson.TypeOf(filterRaw) != strictjson.TypeObject {
-		return deny(c, call.Validate, call.ReasonInvalidParams, "notifications").say("params.notifications must be an object")
-	}
-	filter, err := strictjson.SplitObject(filterRaw)
-	if err != nil {
-		return deny(c, call.Validate, call.ReasonInvalidParams, "notifications").say("params.notifications must be an object")
-	}
-	if _, tasks := filter.Get("taskIds"); tasks && !in.caller.Capabilities.Tasks {
-		return g.needTasks(c, call.Validate)
-	}
-	parts, ref := g.filters(ctx, c, in, filter)
-	if ref != nil {
-		return ref
-	}
+	parts, filter := in.parts, in.filter
 	sub := &subscription{g: g, c: c, in: in, out: out, want: len(parts), asked: filter, honoured: strictjson.Object{}}
 	ctx, cancel := g.streamContext(ctx, c, in, out)
 	defer cancel()
@@ -77,6 +58,26 @@ func (g *Gateway) listen(ctx context.Context, c *call.Call, in *inbound, out out
 	end := strictjson.Object{{Name: "resultType", Raw: []byte(`"complete"`)}}
 	end = mcp.WithMeta(end, strictjson.Object{{Name: mcp.MetaSubscriptionID, Raw: []byte(in.msg.ID.Raw())}})
 	return g.answer(ctx, c, in, out, end.Append(nil))
+}
+
+// readFilter judges what a client wants to be told.
+func (g *Gateway) readFilter(ctx context.Context, c *call.Call, in *inbound) (ref *refusal) {
+	bad := func() *refusal {
+		return deny(c, call.Validate, call.ReasonInvalidParams, "notifications").say("params.notifications must be an object")
+	}
+	raw, _ := in.params.Get("notifications")
+	if strictjson.TypeOf(raw) != strictjson.TypeObject {
+		return bad()
+	}
+	var err error
+	if in.filter, err = strictjson.SplitObject(raw); err != nil {
+		return bad()
+	}
+	if _, tasks := in.filter.Get("taskIds"); tasks && !in.caller.Capabilities.Tasks {
+		return g.needTasks(c, call.Validate)
+	}
+	in.parts, ref = g.filters(ctx, c, in, in.filter)
+	return ref
 }
 
 // streamContext ends with the caller's proof, with the gateway, or when the

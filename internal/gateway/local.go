@@ -20,8 +20,15 @@ func (g *Gateway) selfInfo() []byte {
 	return b
 }
 
-// initialize opens a legacy session (2025-11-25, "Lifecycle").
-func (g *Gateway) initialize(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
+// hello is what initialize declares.
+type hello struct {
+	version mcp.Version // that will be spoken
+	caps    mcp.Capabilities
+	info    []byte // clientInfo; may be nil
+}
+
+// readHello judges the parameters of initialize.
+func (g *Gateway) readHello(c *call.Call, in *inbound) *refusal {
 	bad := func(what string) *refusal {
 		return deny(c, call.Validate, call.ReasonInvalidParams, what).say(what)
 	}
@@ -48,8 +55,15 @@ func (g *Gateway) initialize(ctx context.Context, c *call.Call, in *inbound, out
 	if info != nil && strictjson.TypeOf(info) != strictjson.TypeObject {
 		return bad("params.clientInfo must be an object")
 	}
+	in.hello = &hello{version, caps, append([]byte(nil), info...)}
+	return nil
+}
+
+// initialize opens a legacy session (2025-11-25, "Lifecycle").
+func (g *Gateway) initialize(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
 	s := in.session
 	if s == nil {
+		var ok bool
 		if s, ok = g.o.Sessions.open(c.Principal, in.path); !ok {
 			return deny(c, call.Admit, call.ReasonTooMany, "sessions").say("too many sessions: end one first")
 		}
@@ -57,8 +71,8 @@ func (g *Gateway) initialize(ctx context.Context, c *call.Call, in *inbound, out
 	if h, ok := out.(*httpOut); ok {
 		h.opens(s.id)
 	}
-	s.capabilities, s.clientInfo = caps, append([]byte(nil), info...)
-	s.version = version
+	s.capabilities, s.clientInfo, s.version = in.hello.caps, in.hello.info, in.hello.version
+	s.opened(in.msg.ID)
 	in.session, in.peer = s, &s.peer
 	in.caller = g.caller(c, in)
 	d, ref := g.describe(ctx, c, in)

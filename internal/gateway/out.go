@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -38,19 +40,41 @@ var (
 // httpOut answers one POST: as JSON when the answer is all there is, as an
 // event stream when something comes before it.
 type httpOut struct {
-	w       http.ResponseWriter
-	rc      *http.ResponseController
-	limits  Limits
-	id      call.ID
-	session *Session
-	// status of the answer, when it differs from 200.
+	w          http.ResponseWriter
+	rc         *http.ResponseController
+	limits     Limits
+	id         call.ID
+	session    *Session
 	newSession string
-	preferSSE  bool
+	// call is the context of a request of a session; nil for other messages.
+	call      context.Context //nolint:containedctx // its cause says why the request ended
+	preferSSE bool
 
 	mu   sync.Mutex
 	sse  *sseWriter
 	keep *stream
 	done bool
+}
+
+// hushed reports that the client cancelled the request.
+func (o *httpOut) hushed() bool {
+	return o.call != nil && errors.Is(context.Cause(o.call), errCancelled)
+}
+
+// hush ends the response to a request that its client cancelled: an event
+// stream that has no response says so ("Not send a response for the cancelled
+// request"). A stream that can be resumed ends with its response, since clients
+// come back for it until they have one. The caller holds mu.
+func (o *httpOut) hush() bool {
+	if !o.hushed() || o.keep != nil {
+		return false
+	}
+	if o.sse == nil {
+		h := o.w.Header()
+		h["Content-Type"], h["X-Accel-Buffering"] = sseType, noBuffer
+		o.w.WriteHeader(http.StatusOK)
+	}
+	return true
 }
 
 // open turns the response into an event stream. The caller holds mu.
@@ -79,8 +103,11 @@ func (o *httpOut) send(rel call.Release) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.done {
+	switch {
+	case o.done:
 		return errDone
+	case o.hushed():
+		return errCancelled
 	}
 	o.open()
 	return o.event(body)
@@ -110,6 +137,9 @@ func (o *httpOut) finish(status int, r *refusal, rel call.Release) {
 	o.done = true
 	if err != nil {
 		status, body = http.StatusInternalServerError, nil
+	}
+	if o.hush() {
+		return
 	}
 	if o.preferSSE && status == http.StatusOK {
 		o.open()

@@ -18,6 +18,7 @@ type peer struct {
 	speaks   mcp.Era
 	inflight map[string]context.CancelCauseFunc
 	waiting  map[string]*pending
+	used     used
 	next     uint64
 }
 
@@ -56,35 +57,48 @@ func (p *peer) opens(e mcp.Era) {
 	p.speaks = e
 }
 
-// begin claims a request ID until end is called. It fails when the ID is in
-// use.
-func (p *peer) begin(ctx context.Context, id mcp.ID) (_ context.Context, end func(), ok bool) {
-	ctx, cancel := context.WithCancelCause(ctx)
+// begin claims a request ID until end is called. It fails, and says why, when
+// the ID is in use or, in the legacy era, was.
+func (p *peer) begin(ctx context.Context, id mcp.ID) (_ context.Context, end func(), why call.Reason, text string) {
+	key := idKey(id.Raw())
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, used := p.inflight[id.Raw()]; used || len(p.inflight) >= maxInflight {
-		cancel(nil)
-		return nil, nil, false
+	if _, running := p.inflight[key]; running {
+		return nil, nil, call.ReasonReusedID, "this request ID is in use"
 	}
+	if len(p.inflight) >= maxInflight {
+		return nil, nil, call.ReasonTooMany, "too many requests are under way: wait and try again"
+	}
+	if p.speaks == mcp.Legacy && !p.used.add(key) {
+		return nil, nil, call.ReasonReusedID, "this request ID was used before in this session: take a new one"
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
 	if p.inflight == nil {
 		p.inflight = map[string]context.CancelCauseFunc{}
 	}
-	p.inflight[id.Raw()] = cancel
+	p.inflight[key] = cancel
 	return ctx, func() {
 		p.mu.Lock()
-		delete(p.inflight, id.Raw())
+		delete(p.inflight, key)
 		p.mu.Unlock()
 		cancel(nil)
-	}, true
+	}, "", ""
+}
+
+// opened notes the ID of the initialize that opened a session.
+func (p *peer) opened(id mcp.ID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used.add(idKey(id.Raw()))
 }
 
 // cancel ends the request of an ID, if there is one.
-func (p *peer) cancel(rawID []byte) {
+func (p *peer) cancel(rawID []byte, why error) {
 	p.mu.Lock()
-	cancel := p.inflight[string(rawID)]
+	cancel := p.inflight[idKey(string(rawID))]
 	p.mu.Unlock()
 	if cancel != nil {
-		cancel(errCancelled)
+		cancel(why)
 	}
 }
 
@@ -93,7 +107,7 @@ func (p *peer) cancelAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, cancel := range p.inflight {
-		cancel(errCancelled)
+		cancel(errEnded)
 	}
 }
 

@@ -39,6 +39,12 @@ type inbound struct {
 	resume *upstream.Resume
 	asked  *asked
 	caller upstream.Caller
+	// What validate read of the parameters of one method.
+	cursor []byte            // what a list's cursor says; nil for its beginning
+	places map[string]string // the cursor of each server, on the merged path
+	filter strictjson.Object // of subscriptions/listen
+	parts  []part            // what of it each server is asked
+	hello  *hello            // of initialize
 	// volunteered answers nobody asked for yet; spent marks a used state.
 	volunteered strictjson.Object
 	spent       bool
@@ -93,6 +99,11 @@ func (g *Gateway) judge(ctx context.Context, c *call.Call, in *inbound) (release
 
 // forward sends what was judged and writes what comes back.
 func (g *Gateway) forward(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
+	ctx, end, ref := g.claim(ctx, c, in, out)
+	if ref != nil {
+		return ref
+	}
+	defer end()
 	if ref := g.intent(ctx, c, in); ref != nil {
 		return ref
 	}

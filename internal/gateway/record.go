@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -32,10 +33,15 @@ func (g *Gateway) outcome(ctx context.Context, c *call.Call, in *inbound, out ou
 		g.refuse(c, in, out, deny(c, call.Reply, call.ReasonPanic, "panic"))
 	}
 	v := c.Verdict()
-	if !c.Principal.Valid() && !g.refused.take(v.Reason, time.Now()) {
-		return
+	var missed map[string]string
+	if !c.Principal.Valid() {
+		let := false
+		if missed, let = g.refused.take(v.Reason, time.Now()); !let {
+			return
+		}
 	}
 	e := g.event(c, in, audit.KindOutcome)
+	e.Detail = missed
 	e.Stage, e.Effect, e.Reason = v.Stage.String(), v.Effect.String(), string(v.Reason)
 	for _, d := range c.Trail() {
 		e.Trail = append(e.Trail, audit.Step{Stage: d.Stage.String(), Effect: d.Effect.String(), Reason: string(d.Reason), Detail: d.Detail})
@@ -91,21 +97,24 @@ func (g *Gateway) note(ctx context.Context, st call.Stage, why call.Reason, serv
 }
 
 // refusals lets a bounded number of refusals of strangers onto the record: a
-// flood of them must not fill the disk. The rest is counted and told by the
-// next one that is let through.
+// flood of them must not fill the disk. The others are counted by reason, and
+// told by the next one that is let through or when the gateway stops.
 type refusals struct {
 	mu     sync.Mutex
 	tokens float64
 	last   time.Time
-	missed uint64
+	missed map[call.Reason]uint64
 }
 
+// At some 500 bytes each, strangers write less than 50 MB a day.
 const (
 	strangerBurst = 200
-	strangerRate  = 20 // per second
+	strangerRate  = 1 // per second
 )
 
-func (r *refusals) take(_ call.Reason, now time.Time) bool {
+// take reports whether a refusal goes on the record, and then what did not
+// since the last one that did.
+func (r *refusals) take(why call.Reason, now time.Time) (missed map[string]string, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.last.IsZero() {
@@ -115,9 +124,44 @@ func (r *refusals) take(_ call.Reason, now time.Time) bool {
 	}
 	r.last = now
 	if r.tokens < 1 {
-		r.missed++
-		return false
+		if r.missed == nil {
+			r.missed = map[call.Reason]uint64{}
+		}
+		if _, counted := r.missed[why]; !counted && len(r.missed) >= maxCounted {
+			why = "other"
+		}
+		r.missed[why]++
+		return nil, false
 	}
 	r.tokens--
-	return true
+	return r.tell(), true
+}
+
+const maxCounted = audit.MaxDetail - 1
+
+// tell returns the counts and forgets them. mu is held.
+func (r *refusals) tell() map[string]string {
+	if len(r.missed) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(r.missed))
+	for why, n := range r.missed {
+		out["unrecorded."+string(why)] = strconv.FormatUint(n, 10)
+	}
+	r.missed = nil
+	return out
+}
+
+// rest returns what was not told yet.
+func (r *refusals) rest() map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tell()
+}
+
+// lastRefusals puts on the record how many refusals of strangers are not.
+func (g *Gateway) lastRefusals() {
+	if missed := g.refused.rest(); missed != nil {
+		g.note(context.Background(), call.Authenticate, call.ReasonUnauthenticated, "", "", missed)
+	}
 }

@@ -48,6 +48,8 @@ func refuseDecision(d call.Decision) *refusal {
 		r.status, r.text = http.StatusForbidden, "this Origin may not call: add it to allowed_origins if the page is yours"
 	case call.ReasonBadMethod:
 		r.status, r.text = http.StatusMethodNotAllowed, "send MCP messages by POST"
+	case call.ReasonUnknownPath:
+		r.status, r.text = http.StatusNotFound, "there is nothing here: MCP endpoints are /mcp and /mcp/{server}"
 	case call.ReasonBadContentType:
 		r.status, r.text = http.StatusUnsupportedMediaType, "send one JSON-RPC message as Content-Type: application/json, not compressed"
 	case call.ReasonBadAccept:
@@ -101,6 +103,8 @@ func refuseDecision(d call.Decision) *refusal {
 		r.code, r.text = mcp.CodeInternal, "the server used to speak a modern protocol version and now says that it does not; it is held until the operator approves that"
 	case call.ReasonDeadline:
 		r.code, r.text = mcp.CodeInternal, "the call took longer than its limit and was cancelled"
+	case call.ReasonDeclined:
+		r.text = "what the call needs was declined"
 	case call.ReasonCancelled:
 		r.code, r.text = mcp.CodeInternal, "the call was cancelled"
 	case call.ReasonStale:
@@ -169,6 +173,21 @@ func (g *Gateway) refusedTool(c *call.Call, in *inbound, r *refusal) []byte {
 		b = append(b, `,"resultType":"complete"`...)
 	}
 	return append(b, '}')
+}
+
+// refusedThere is the refusal of what the gateway itself would not do on the
+// way to the server. What a client said when it declined is not repeated but
+// for its words.
+func refusedThere(c *call.Call, a upstream.Answer) *refusal {
+	r := deny(c, call.Send, a.Refused, a.Error.Message)
+	r.code, r.text, r.words, r.retry = a.Error.Code, a.Error.Message, false, 0
+	if r.status == http.StatusTooManyRequests {
+		r.status = http.StatusOK
+	}
+	if data, err := mcp.ObjectOf(a.Error.Data); err == nil {
+		r.data = data.Without("id")
+	}
+	return r
 }
 
 // serverRefusal turns an error of an upstream into a refusal. Internal text

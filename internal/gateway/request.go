@@ -15,6 +15,7 @@ import (
 
 var (
 	errCancelled = errors.New("the client cancelled the request")
+	errEnded     = errors.New("the conversation ended")
 	errDone      = errors.New("the answer was written already")
 	errSilent    = errors.New("the server showed no sign of life for longer than its timeout")
 	errHeld      = errors.New("a message was held by a check")
@@ -22,22 +23,29 @@ var (
 	errPanic     = errors.New("the gateway failed on this message")
 )
 
+// claim makes a request's ID its own until end is called.
+func (g *Gateway) claim(ctx context.Context, c *call.Call, in *inbound, out outbox) (_ context.Context, end func(), ref *refusal) {
+	if in.msg.Kind != mcp.Request || in.peer == nil || in.peer.era() == 0 {
+		return ctx, func() {}, nil
+	}
+	cctx, end, why, text := in.peer.begin(ctx, in.msg.ID)
+	if why != "" {
+		return ctx, func() {}, deny(c, call.Clear, why, text).say(text)
+	}
+	switch o := out.(type) {
+	case *lineOut:
+		o.call = cctx
+	case *httpOut:
+		o.call = cctx
+	}
+	return cctx, end, nil
+}
+
 // request sends a request to where it is answered and writes the answer.
 func (g *Gateway) request(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
-	if in.peer != nil && in.peer.era() != 0 {
-		cctx, end, ok := in.peer.begin(ctx, in.msg.ID)
-		if !ok {
-			return deny(c, call.Clear, call.ReasonReusedID, "").say("this request ID is in use")
-		}
-		defer end()
-		ctx = cctx
-		if l, ok := out.(*lineOut); ok {
-			l.call = cctx
-		}
-	}
 	if in.session != nil {
 		// The session's end ends its calls.
-		stop := context.AfterFunc(in.session.ctx, func() { in.peer.cancel([]byte(in.msg.ID.Raw())) })
+		stop := context.AfterFunc(in.session.ctx, func() { in.peer.cancel([]byte(in.msg.ID.Raw()), errEnded) })
 		defer stop()
 	}
 	if in.msg.Method == mcp.MethodListen {
@@ -172,6 +180,9 @@ func (g *Gateway) again(ctx context.Context, c *call.Call, in *inbound, out outb
 // deliver inspects an answer, gives it the shape of the client's era and
 // writes it.
 func (g *Gateway) deliver(ctx context.Context, c *call.Call, in *inbound, out outbox, a upstream.Answer) *refusal {
+	if a.Error != nil && a.Refused != "" {
+		return refusedThere(c, a)
+	}
 	if a.Error != nil {
 		return g.deliverError(ctx, c, in, out, a.Error)
 	}
@@ -366,7 +377,7 @@ func (g *Gateway) notification(ctx context.Context, c *call.Call, in *inbound, o
 	switch in.msg.Method {
 	case mcp.NotifyCancelled:
 		if id, ok := in.params.Get("requestId"); ok && in.peer != nil {
-			in.peer.cancel(id)
+			in.peer.cancel(id, errCancelled)
 		}
 	case mcp.NotifyRootsChanged:
 		if in.session != nil && in.server != "" {

@@ -203,6 +203,21 @@ func (g *Gateway) validate(ctx context.Context, c *call.Call, in *inbound) *refu
 	if raw, ok := in.params.Get("cursor"); ok && strictjson.TypeOf(raw) != strictjson.TypeString {
 		return bad("params.cursor must be a string")
 	}
+	if in.route.List != "" {
+		if ref := g.openCursor(c, in); ref != nil {
+			return ref
+		}
+	}
+	switch in.msg.Method {
+	case mcp.MethodListen:
+		if ref := g.readFilter(ctx, c, in); ref != nil {
+			return ref
+		}
+	case mcp.MethodInitialize:
+		if ref := g.readHello(c, in); ref != nil {
+			return ref
+		}
+	}
 	if in.msg.Method == mcp.MethodSetLevel {
 		if l, ok := mcp.Text(in.params, "level", 32); !ok || mcp.LogRank(l) < 0 {
 			return bad("params.level is not a log level")

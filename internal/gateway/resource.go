@@ -36,21 +36,22 @@ type metadata struct {
 
 // serveMetadata answers at the path-inserted well-known URL of each resource.
 // The bare root names no resource and answers 404.
-func (g *Gateway) serveMetadata(w http.ResponseWriter, r *http.Request) {
+func (g *Gateway) serveMetadata(c *call.Call, in *inbound, out *httpOut) {
+	w, r := out.w, in.http
 	path := strings.TrimPrefix(r.URL.Path, WellKnown)
 	res, ok := g.o.Resources[g.o.BaseURL+path]
 	switch {
 	case !ok || path == "":
-		g.plain(w, http.StatusNotFound, "there is no protected resource of this path\n")
+		g.astray(c, in, out, deny(c, call.Accept, call.ReasonUnknownPath, "").say("there is no protected resource of this path"))
 		return
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
-		g.plain(w, http.StatusMethodNotAllowed, "metadata is read by GET\n")
+		g.astray(c, in, out, deny(c, call.Accept, call.ReasonBadMethod, "").say("metadata is read by GET"))
 		return
 	}
 	b, err := json.Marshal(metadata{Resource: res.URL, AuthorizationServers: res.Issuers, ScopesSupported: res.Least, BearerMethods: []string{"header"}})
 	if err != nil {
-		g.plain(w, http.StatusInternalServerError, "the metadata cannot be written\n")
+		g.astray(c, in, out, deny(c, call.Accept, call.ReasonInternal, err.Error()))
 		return
 	}
 	h := w.Header()

@@ -150,12 +150,16 @@ func (g *Gateway) admit(c *call.Call, in *inbound) (release func(), ref *refusal
 // notifications have none, so that who is at the limit can still answer what
 // its calls ask, and cancel them.
 func (g *Gateway) admitCall(c *call.Call, in *inbound, release func()) (func(), *refusal) {
-	if in.msg.Kind != mcp.Request || in.msg.Method == mcp.MethodListen {
+	if in.msg.Kind != mcp.Request {
 		return release, nil
 	}
-	rel, ok := g.calls.Acquire(c.Principal.Key())
+	gate, what := g.calls, "concurrent calls of this principal"
+	if in.msg.Method == mcp.MethodListen {
+		gate, what = g.streams, "streams"
+	}
+	rel, ok := gate.Acquire(c.Principal.Key())
 	if !ok {
-		return release, deny(c, call.Admit, call.ReasonTooMany, "concurrent calls of this principal")
+		return release, deny(c, call.Admit, call.ReasonTooMany, what)
 	}
 	return func() { rel(); release() }, nil
 }

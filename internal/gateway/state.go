@@ -202,19 +202,28 @@ func (g *Gateway) sealCursor(c *call.Call, in *inbound, plain []byte) ([]byte, e
 	return strictjson.AppendString(nil, s), err
 }
 
-func (g *Gateway) openCursor(c *call.Call, in *inbound) (plain []byte, present bool, ref *refusal) {
+func (g *Gateway) openCursor(c *call.Call, in *inbound) *refusal {
+	in.cursor, in.places = nil, nil
 	raw, ok := in.params.Get("cursor")
 	if !ok {
-		return nil, false, nil
+		return nil
 	}
+	var plain []byte
 	s, err := strictjson.String(raw)
 	if err == nil {
 		plain, err = g.o.Sealer.Open(purposeCursor, s, binding(c.Principal.Key(), in.path, in.msg.Method))
 	}
-	if err != nil {
-		return nil, false, deny(c, call.Validate, call.ReasonInvalidParams, "cursor").say("the cursor is not valid: list from the beginning")
+	if err == nil && in.server == "" {
+		err = json.Unmarshal(plain, &in.places)
 	}
-	return plain, true, nil
+	if err != nil {
+		return deny(c, call.Validate, call.ReasonInvalidParams, "cursor").say("the cursor is not valid: list from the beginning")
+	}
+	in.cursor = plain
+	if in.cursor == nil {
+		in.cursor = []byte{}
+	}
+	return nil
 }
 
 // taskTarget opens a sealed task ID.

@@ -118,6 +118,9 @@ type Answer struct {
 	Suspended bool
 	// Era is the era of the server that answered.
 	Era mcp.Era
+	// Refused is why Error comes from the gateway itself and not from the
+	// server; empty for all that a server said.
+	Refused call.Reason
 }
 
 // Client is the caller's side of one call or stream. Each message passes

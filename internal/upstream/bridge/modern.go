@@ -92,7 +92,7 @@ func (c *conn) rounds(ctx context.Context, r request) (upstream.Answer, error) {
 			return upstream.Answer{}, err
 		}
 		if refused != nil {
-			return upstream.Answer{Kind: mcp.ResultComplete, Error: refused}, nil
+			return declined(refused), nil
 		}
 		if a.Requests == nil {
 			if err := pause(ctx, time.Duration(round+1)*100*time.Millisecond); err != nil {

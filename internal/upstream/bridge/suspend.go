@@ -123,7 +123,8 @@ func (c *conn) callSuspendable(ctx context.Context, r request) (upstream.Answer,
 		}
 		// The first call was refused with "URL elicitation required".
 		if !allAccepted(r.from.Resume.Responses) {
-			return refuse(mcp.CodeInvalidRequest, "the server needs the user to complete a step in the browser, and the user did not accept it"), nil
+			return declined(&mcp.Error{Code: mcp.CodeInvalidRequest,
+				Message: "the server needs the user to complete a step in the browser, and the user did not accept it"}), nil
 		}
 	}
 	if _, ok := mcp.RouteOf(mcp.Legacy, r.method); !ok {
@@ -140,7 +141,24 @@ func (c *conn) callSuspendable(ctx context.Context, r request) (upstream.Answer,
 
 // refuse answers with an error of our own.
 func refuse(code int, message string) upstream.Answer {
-	return upstream.Answer{Kind: mcp.ResultComplete, Error: &mcp.Error{Code: code, Message: message}}
+	why := call.ReasonTooMany
+	switch code {
+	case mcp.CodeMethodNotFound:
+		why = call.ReasonUnknownMethod
+	case mcp.CodeInvalidParams:
+		why = call.ReasonInvalidParams
+	case mcp.CodeMissingCapability:
+		why = call.ReasonMissingCapability
+	case mcp.CodeInternal:
+		why = call.ReasonCancelled
+	}
+	return upstream.Answer{Kind: mcp.ResultComplete, Error: &mcp.Error{Code: code, Message: message}, Refused: why}
+}
+
+// declined answers that the client, or the person before it, did not do what
+// the call needs.
+func declined(e *mcp.Error) upstream.Answer {
+	return upstream.Answer{Kind: mcp.ResultComplete, Error: e, Refused: call.ReasonDeclined}
 }
 
 // suspendable sends the request and serves it until it is answered or waits
@@ -295,8 +313,9 @@ func urlElicitations(e *mcp.Error, from upstream.Caller) (upstream.Answer, error
 		return upstream.Answer{}, violationError("its list of URL elicitations is malformed")
 	}
 	if !from.Capabilities.URL {
-		return upstream.Answer{Kind: mcp.ResultComplete, Era: mcp.Legacy, Error: &mcp.Error{Code: mcp.CodeMissingCapability,
-			Message: "Missing required client capability", Data: []byte(`{"requiredCapabilities":{"elicitation":{"url":{}}}}`)}}, nil
+		a := refuse(mcp.CodeMissingCapability, "Missing required client capability")
+		a.Era, a.Error.Data = mcp.Legacy, []byte(`{"requiredCapabilities":{"elicitation":{"url":{}}}}`)
+		return a, nil
 	}
 	requests := make(strictjson.Object, 0, len(list))
 	for i, p := range list {

@@ -239,8 +239,8 @@ func (c *conn) pollResult(ctx context.Context, r request, id string) (upstream.A
 		case "cancelled":
 			return refuse(mcp.CodeInternal, "the task was cancelled"), nil
 		case "input_required":
-			if refused, err := c.askForTask(ctx, r, id, o, answered); err != nil || refused != nil {
-				return upstream.Answer{Kind: mcp.ResultComplete, Error: refused}, err
+			if a, err := c.askForTask(ctx, r, id, o, answered); err != nil || a.Error != nil {
+				return a, err
 			}
 		}
 		every := millis(o, "pollIntervalMs")
@@ -256,14 +256,14 @@ func (c *conn) pollResult(ctx context.Context, r request, id string) (upstream.A
 // askForTask puts new questions of a task to a legacy client and brings the
 // server its answers. A client that refuses ends the task: the extension has
 // no word for a refusal.
-func (c *conn) askForTask(ctx context.Context, r request, id string, task strictjson.Object, answered map[string]bool) (*mcp.Error, error) {
+func (c *conn) askForTask(ctx context.Context, r request, id string, task strictjson.Object, answered map[string]bool) (a upstream.Answer, err error) {
 	raw, _ := task.Get("inputRequests")
-	if err := c.checkRequests(raw, r.from); err != nil {
-		return nil, err
+	if err = c.checkRequests(raw, r.from); err != nil {
+		return a, err
 	}
 	all, err := strictjson.SplitObject(raw)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
 	var fresh strictjson.Object
 	for _, m := range all {
@@ -272,31 +272,30 @@ func (c *conn) askForTask(ctx context.Context, r request, id string, task strict
 		}
 		o, err := mcp.ObjectOf(m.Raw)
 		if err != nil {
-			return nil, err
+			return a, err
 		}
 		params, _ := o.Get("params")
 		fresh = append(fresh, strictjson.Member{Name: m.Name, Raw: o.With("params", relateResult(params, id)).Append(nil)})
 	}
 	if len(fresh) == 0 {
-		return nil, nil
+		return a, nil
 	}
 	responses, refused, err := c.askAll(ctx, r, fresh.Append(nil))
 	if err != nil {
-		return nil, err
+		return a, err
 	}
 	if refused != nil {
 		_, err := c.about(ctx, r, mcp.MethodTasksCancel, taskParams(id))
-		return refused, err
+		return declined(refused), err
 	}
 	params := strictjson.Object{{Name: "taskId", Raw: strictjson.AppendString(nil, id)}, {Name: "inputResponses", Raw: responses}}
-	a, err := c.about(ctx, r, mcp.MethodTasksUpdate, params.Append(nil))
-	if err != nil || a.Error != nil {
-		return a.Error, err
+	if a, err = c.about(ctx, r, mcp.MethodTasksUpdate, params.Append(nil)); err != nil || a.Error != nil {
+		return a, err
 	}
 	for _, m := range fresh {
 		answered[m.Name] = true
 	}
-	return nil, nil
+	return a, nil
 }
 
 // cancelTask cancels a task and answers with its state, as 2025-11-25 wants.
