@@ -187,6 +187,7 @@ func TestHardReloadKeepsProcesses(t *testing.T) {
 	if got := r.pid(at("s")); got != kept {
 		t.Errorf("the unchanged server's process was %s and is %s", kept, got)
 	}
+	legacy.whole = strings.Replace(legacy.whole, `"id":7`, `"id":8`, 1)
 	if got := r.pid(legacy); got != session {
 		t.Errorf("the session's process was %s and is %s", session, got)
 	}
