@@ -78,20 +78,30 @@ const (
 // Catalog holds views. Use New.
 type Catalog struct {
 	mu    sync.RWMutex
-	views map[Key]*View
+	lists map[list]map[Key]*View
+	views int // in all lists
 	most  int
 	shape map[[32]byte]*View // views of equal content share their maps
 }
 
+// list is one list of one server, which is forgotten as a whole however many
+// callers saw it: a server may say that it changed as often as it likes.
+type list struct {
+	server string
+	kind   Kind
+}
+
+func (k Key) list() list { return list{k.Server, k.Kind} }
+
 // New returns a catalogue that holds at most most views.
 func New(most int) *Catalog {
-	return &Catalog{views: map[Key]*View{}, shape: map[[32]byte]*View{}, most: most}
+	return &Catalog{lists: map[list]map[Key]*View{}, shape: map[[32]byte]*View{}, most: most}
 }
 
 // Get returns the view of a key while it is fresh.
 func (c *Catalog) Get(k Key, now time.Time) (*View, bool) {
 	c.mu.RLock()
-	v, ok := c.views[k]
+	v, ok := c.lists[k.list()][k]
 	c.mu.RUnlock()
 	if !ok || now.After(v.expires) {
 		return nil, false
@@ -134,27 +144,38 @@ func (c *Catalog) Put(k Key, raws [][]byte, now time.Time, ttl time.Duration) *V
 		}
 		c.shape[sum] = v
 	}
-	c.views[k] = v
+	l := c.lists[k.list()]
+	if l == nil {
+		l = map[Key]*View{}
+		c.lists[k.list()] = l
+	}
+	c.views -= len(l)
+	l[k] = v
+	c.views += len(l)
 	c.evict(now)
 	return v
 }
 
 // evict drops stale views, then any, until the bound holds.
 func (c *Catalog) evict(now time.Time) {
-	if len(c.views) <= c.most {
+	if c.views <= c.most {
 		return
 	}
-	for k, v := range c.views {
-		if now.After(v.expires) {
-			delete(c.views, k)
+	drop := func(stale func(*View) bool) {
+		for at, l := range c.lists {
+			for k, v := range l {
+				if stale(v) {
+					delete(l, k)
+					c.views--
+				}
+			}
+			if len(l) == 0 {
+				delete(c.lists, at)
+			}
 		}
 	}
-	for k := range c.views {
-		if len(c.views) <= c.most {
-			break
-		}
-		delete(c.views, k)
-	}
+	drop(func(v *View) bool { return now.After(v.expires) })
+	drop(func(*View) bool { return c.views > c.most })
 	clear(c.shape)
 }
 
@@ -162,11 +183,9 @@ func (c *Catalog) evict(now time.Time) {
 func (c *Catalog) Forget(server string, kind Kind) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for k := range c.views {
-		if k.Server == server && k.Kind == kind {
-			delete(c.views, k)
-		}
-	}
+	at := list{server, kind}
+	c.views -= len(c.lists[at])
+	delete(c.lists, at)
 }
 
 // Read reads one raw definition; ok is false when it has no usable name.
