@@ -77,6 +77,14 @@ func (a *App) server(ctx context.Context, cfg *config.Config, s config.Server) (
 				a.o.Logger.Error("that the server is modern cannot be remembered", "server", s.Name, "err", err)
 			}
 		},
+		Changed: func(method string) {
+			switch method {
+			case mcp.NotifyToolsChanged:
+				a.catalog.Forget(s.Name, mcp.MethodToolsList)
+			case mcp.NotifyPromptsChanged:
+				a.catalog.Forget(s.Name, mcp.MethodPromptsList)
+			}
+		},
 		Violation: func(kind, detail string) {
 			a.o.Logger.Warn("the server broke the protocol", "server", s.Name, "kind", kind, "detail", detail)
 		},

@@ -58,7 +58,7 @@ func (g *Gateway) list(ctx context.Context, c *call.Call, in *inbound, out outbo
 		}
 		page = page.With("nextCursor", sealed)
 	}
-	page = g.shape(ctx, c, in, page, a)
+	page = g.shape(in, page, a)
 	return g.answer(ctx, c, in, out, page.Append(nil))
 }
 

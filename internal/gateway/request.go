@@ -200,7 +200,7 @@ func (g *Gateway) deliver(ctx context.Context, c *call.Call, in *inbound, out ou
 	if a.Kind == mcp.ResultTask || in.route.Name == "taskId" || mentionsTask(result) {
 		result = g.renameTasks(c, in, result)
 	}
-	result = g.shape(ctx, c, in, result, a)
+	result = g.shape(in, result, a)
 	if same(result, whole) && a.Kind != mcp.ResultInputRequired {
 		return g.answer(ctx, c, in, out, a.Result)
 	}
@@ -280,7 +280,7 @@ func (g *Gateway) attribute(server, method string, params []byte) []byte {
 }
 
 // shape gives a result the members of the client's era.
-func (g *Gateway) shape(ctx context.Context, c *call.Call, in *inbound, r strictjson.Object, a upstream.Answer) strictjson.Object {
+func (g *Gateway) shape(in *inbound, r strictjson.Object, a upstream.Answer) strictjson.Object {
 	if in.era == mcp.Legacy {
 		if a.Era == mcp.Modern {
 			r = r.Without("resultType", "ttlMs", "cacheScope")
@@ -293,10 +293,8 @@ func (g *Gateway) shape(ctx context.Context, c *call.Call, in *inbound, r strict
 	if in.route.Cacheable && a.Kind != mcp.ResultInputRequired {
 		r = hints(r, in.asked != nil)
 	}
-	if a.Era == mcp.Legacy {
-		if d, err := g.o.Servers[c.Target.Server].Describe(ctx, in.caller); err == nil && d.ServerInfo != nil {
-			r = mcp.WithMeta(r, strictjson.Object{{Name: mcp.MetaServerInfo, Raw: d.ServerInfo}})
-		}
+	if a.Era == mcp.Legacy && a.ServerInfo != nil {
+		r = mcp.WithMeta(r, strictjson.Object{{Name: mcp.MetaServerInfo, Raw: a.ServerInfo}})
 	}
 	return r
 }

@@ -121,6 +121,9 @@ type Answer struct {
 	// Refused is why Error comes from the gateway itself and not from the
 	// server; empty for all that a server said.
 	Refused call.Reason
+	// ServerInfo is what a legacy server said of itself at its handshake (may
+	// be nil); a modern server says it in each result.
+	ServerInfo []byte
 }
 
 // Client is the caller's side of one call or stream. Each message passes

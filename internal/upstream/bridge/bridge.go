@@ -21,6 +21,7 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"hash/maphash"
@@ -89,6 +90,9 @@ type Config struct {
 	// and says that it is not any more is held until Approve.
 	WasModern bool
 	Modern    func()
+	// Changed is told of each notifications/…/list_changed of the server,
+	// whoever listens to it. It must not block.
+	Changed func(method string)
 	// Violation is told when the server breaks the protocol: a kebab-case kind
 	// and words of our own. It must not block; without it the Logger is told.
 	Violation func(kind, detail string)
@@ -263,15 +267,33 @@ func same(a, b call.Principal) bool {
 	return a.Valid() && a.Key() == b.Key() && a.Identity().Client == b.Identity().Client
 }
 
+// greeting is what a modern server answered when its connection was opened.
+type greeting struct {
+	from upstream.Caller
+	at   time.Time
+	desc upstream.Description
+}
+
+// answers reports whether a caller that has waited since began would be told
+// the same again.
+func (g *greeting) answers(from upstream.Caller, began time.Time) bool {
+	return g != nil && !g.at.Before(began) && same(g.from.Principal, from.Principal) && g.from.Era == from.Era &&
+		bytes.Equal(g.from.Capabilities.Raw, from.Capabilities.Raw) && bytes.Equal(g.from.ClientInfo, from.ClientInfo)
+}
+
 // Describe implements upstream.Server. A modern server is asked each time,
 // since its answer may depend on the caller; a legacy server said it at the
 // handshake.
 func (s *Server) Describe(ctx context.Context, from upstream.Caller) (upstream.Description, error) {
 	var d upstream.Description
+	began := time.Now()
 	err := s.linked(ctx, from, func(c *conn) (err error) {
-		if c.era == mcp.Legacy {
+		switch {
+		case c.era == mcp.Legacy:
 			d = c.desc
-		} else {
+		case c.hello.answers(from, began):
+			d = c.hello.desc
+		default:
 			d, err = c.discover(ctx, from)
 		}
 		return err
@@ -294,7 +316,8 @@ func (s *Server) Call(ctx context.Context, cl *call.Clearance, from upstream.Cal
 	}
 	if from.Era == mcp.Modern && from.Resume != nil && from.Resume.State != "" {
 		if f := s.parked.take(from.Resume.State, from.Principal.ClientKey(), cleared.Target); f != nil {
-			return f.resume(ctx, from, c)
+			a, err := f.resume(ctx, from, c)
+			return f.c.signed(a), err
 		}
 	}
 	r := request{method: cleared.Target.Method, params: cleared.Params, from: from, client: c, target: cleared.Target}
@@ -313,13 +336,19 @@ func (s *Server) Call(ctx context.Context, cl *call.Clearance, from upstream.Cal
 		default:
 			a, err = link.callLegacy(ctx, r)
 		}
-		a.Era = link.era
+		a = link.signed(a)
 		return err
 	})
 	if err != nil {
 		return upstream.Answer{}, err
 	}
 	return a, nil
+}
+
+// signed says in an answer who answered.
+func (c *conn) signed(a upstream.Answer) upstream.Answer {
+	a.Era, a.ServerInfo = c.era, c.desc.ServerInfo
+	return a
 }
 
 // request is one cleared call on its way up.

@@ -35,6 +35,7 @@ type conn struct {
 	version  mcp.Version
 	features features
 	desc     upstream.Description
+	hello    *greeting // modern, when it was asked at the opening
 
 	mu        sync.Mutex
 	routing   mcp.Era // era, for messages that come before the handshake ends

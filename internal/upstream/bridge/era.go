@@ -308,7 +308,10 @@ func (c *conn) handshake(ctx context.Context, from upstream.Caller, quick bool) 
 	defer cancel()
 	var err error
 	if c.era == mcp.Modern {
-		_, err = c.discover(hctx, from)
+		var d upstream.Description
+		if d, err = c.discover(hctx, from); err == nil {
+			c.hello = &greeting{from: from, at: time.Now(), desc: d}
+		}
 	} else {
 		err = c.initialize(hctx, from)
 	}

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -399,5 +400,39 @@ func TestCapabilitiesAcrossEras(t *testing.T) {
 	}
 	if diff := cmp.Diff(`{"a":{},"tasks":{"cancel":{},"requests":{"tools":{"call":{}}}}}`, string(ServerCapabilities(mcp.Legacy, mcp.Modern, []byte(`{"a":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}`)))); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The answer that opened the connection answers the caller that waits for it;
+// whoever comes later, or is another, has the server asked anew.
+func TestDiscoverOnceOnFirstUse(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []Kind{HTTP, Stdio} {
+		for _, era := range []EraSetting{EraAuto, EraModern} {
+			synctest.Test(t, func(t *testing.T) {
+				p := &peer{kind: kind, modern: true}
+				r := newRig(t, p, func(c *Config) { c.Era = era })
+				from := modernCaller("a", everything)
+				describe := func(from upstream.Caller, want int) {
+					t.Helper()
+					d, err := r.Describe(t.Context(), from)
+					if err != nil || string(d.ServerInfo) != `{"name":"peer","version":"1"}` {
+						t.Errorf("%+v: %v", d, err)
+					}
+					got := 0
+					for n := range p.dials() {
+						got += len(p.seen(strconv.Itoa(n) + "> server/discover"))
+					}
+					if got != want {
+						t.Errorf("asked %d times, want %d", got, want)
+					}
+				}
+				describe(from, 1)
+				time.Sleep(time.Second)
+				describe(from, 2)
+				describe(modernCaller("b", everything), 3)
+				describe(modernCaller("a", `{}`), 4)
+			})
+		}
 	}
 }

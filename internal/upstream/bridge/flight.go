@@ -67,6 +67,8 @@ type flight struct {
 	token string
 	in    inbox
 	id    atomic.Pointer[mcp.ID] // at the server, once chosen
+	// fail ends the exchange with a legacy server for what the server did.
+	fail atomic.Pointer[context.CancelCauseFunc]
 
 	// ctx and client are set on calls whose messages a relay passes on; it is
 	// started by the first message.
@@ -151,12 +153,25 @@ func (f *flight) setID(id mcp.ID) { f.id.Store(&id) }
 // server is told.
 func (f *flight) exchange(ctx context.Context, out upstream.Outgoing) (mcp.Message, error) {
 	out.RequestID, out.Subject = f.setID, f.subject()
+	if f.c.era == mcp.Legacy {
+		var fail context.CancelCauseFunc
+		ctx, fail = context.WithCancelCause(ctx)
+		defer fail(nil)
+		f.fail.Store(&fail)
+	}
 	msg, err := f.c.t.Exchange(ctx, out, f.bound)
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, upstream.ErrViolation) {
+		f.cancelUpstream(ctx, out)
+		return msg, cause
+	}
 	f.c.doubt(msg, err)
 	if err != nil && !f.c.permanent() {
 		f.c.failed(err)
-		if !f.c.alive() {
-			return msg, lostInFlight(context.Cause(f.c.ctx))
+		if cause := context.Cause(f.c.ctx); cause != nil {
+			if f.c.s.cfg.Kind == HTTP && cause == err && errors.Is(err, upstream.ErrDown) { //nolint:errorlint // this very error
+				return msg, err // it was not reached: nothing was sent
+			}
+			return msg, lostInFlight(cause)
 		}
 		if ctx.Err() != nil {
 			f.cancelUpstream(ctx, out)
@@ -173,6 +188,14 @@ func (f *flight) subject() call.Subject {
 	f.c.mu.Lock()
 	defer f.c.mu.Unlock()
 	return f.from.Subject()
+}
+
+// broke ends the call, for the server broke the protocol in a way that leaves
+// what it asked without a meaning.
+func (f *flight) broke(words string) {
+	if fail := f.fail.Load(); fail != nil {
+		(*fail)(violationError(words))
+	}
 }
 
 // cancelUpstream tells the server that nobody waits any more, unless the call
@@ -192,6 +215,9 @@ func (c *conn) cancelRequest(ctx context.Context, id mcp.ID) {
 	reason := "the client cancelled the request"
 	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		reason = "the request took too long"
+	}
+	if errors.Is(context.Cause(ctx), upstream.ErrViolation) {
+		reason = "the server broke the protocol"
 	}
 	params := strictjson.Object{{Name: "requestId", Raw: []byte(id.Raw())},
 		{Name: "reason", Raw: strictjson.AppendString(nil, reason)}}.Append(nil)

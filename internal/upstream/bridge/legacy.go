@@ -188,24 +188,26 @@ func (c *conn) applyLevel(ctx context.Context, from upstream.Caller) {
 // The errors that callers see. Their words are ours.
 
 type wordedError struct {
-	kind  error
+	kinds []error // what it is, the first one in its words
 	words string
 }
 
-func (e *wordedError) Error() string { return e.kind.Error() + ": " + e.words }
-func (e *wordedError) Unwrap() error { return e.kind }
+func (e *wordedError) Error() string   { return e.kinds[0].Error() + ": " + e.words }
+func (e *wordedError) Unwrap() []error { return e.kinds }
 
-func violationError(words string) error { return &wordedError{upstream.ErrViolation, words} }
-func notExpressible(words string) error { return &wordedError{upstream.ErrNotExpressible, words} }
+func worded(words string, kinds ...error) error { return &wordedError{kinds, words} }
 
-// lostInFlight is the error of a call whose connection went away. Nothing is
-// sent again: whether the server executed it is not known.
+func violationError(words string) error { return worded(words, upstream.ErrViolation) }
+func notExpressible(words string) error { return worded(words, upstream.ErrNotExpressible) }
+
+// lostInFlight is the error of a call whose connection went away, and of why
+// it did. Nothing is sent again: whether the server executed it is not known.
 func lostInFlight(cause error) error {
-	kind := upstream.ErrDown
-	for _, k := range []error{upstream.ErrSessionGone, upstream.ErrViolation, upstream.ErrTooLarge} {
+	kinds := []error{upstream.ErrCutOff}
+	for _, k := range []error{upstream.ErrDown, upstream.ErrSessionGone, upstream.ErrViolation, upstream.ErrTooLarge} {
 		if errors.Is(cause, k) {
-			kind = k
+			kinds = append(kinds, k)
 		}
 	}
-	return &wordedError{kind, "the connection was lost during the call; it was not sent again, and whether it took effect is not known"}
+	return worded("the connection was lost during the call; it was not sent again, and whether it took effect is not known", kinds...)
 }

@@ -179,23 +179,46 @@ func isChange(method string) bool {
 	return false
 }
 
-// tell gives a notification that belongs to no call to those who listen.
-func (c *conn) tell(m mcp.Message) {
+// tell gives a notification that belongs to no call to those who listen. A
+// change reaches a legacy client that has no stream open for it on that of a
+// call: the one it came on, f, or any that is under way on a connection of its
+// own.
+func (c *conn) tell(m mcp.Message, f *flight) {
 	if c.routed() == mcp.Modern {
 		if l := c.listenerOf(string(metaMember(m.Params, mcp.MetaSubscriptionID))); l != nil {
 			l.bound(m)
 		}
 		return
 	}
+	c.s.changed(m.Method)
 	c.mu.Lock()
 	var to []*listener
 	for l := range c.listeners {
 		to = append(to, l)
 	}
+	if f == nil && c.private() {
+		f = c.oldest()
+	}
 	c.mu.Unlock()
 	for _, l := range to {
+		if f != nil && l.from.Session == f.from.Session && same(l.from.Principal, f.from.Principal) {
+			f = nil // it has a stream for what it may hear
+		}
 		if l.hears(m) {
 			l.put(m)
+		}
+	}
+	if f != nil && f.from.Era == mcp.Legacy && isChange(m.Method) {
+		f.put(m)
+	}
+}
+
+// changed tells the owner of the server which of its lists is another now.
+func (s *Server) changed(method string) {
+	switch method {
+	case mcp.NotifyToolsChanged, mcp.NotifyPromptsChanged, mcp.NotifyResourcesChanged:
+		if s.cfg.Changed != nil {
+			s.cfg.Changed(method)
 		}
 	}
 }
@@ -299,6 +322,7 @@ func (l *listener) bound(m mcp.Message) {
 		l.c.s.violation("unasked-notification", "the server sent on a stream what was not asked for, or before its acknowledgement")
 		return
 	}
+	l.c.s.changed(m.Method)
 	l.put(m)
 }
 

@@ -369,3 +369,71 @@ func TestGetStreamOfLegacySession(t *testing.T) {
 		})
 	}
 }
+
+// A change that a legacy server tells while a call is under way reaches a
+// client that has no other stream for it, and the owner of the catalogue in
+// any case.
+func TestChangesDuringACall(t *testing.T) {
+	t.Parallel()
+	changes := []string{
+		`notifications/tools/list_changed {}`, `notifications/prompts/list_changed {}`, `notifications/resources/list_changed {}`,
+		`notifications/resources/updated {"uri":"file:///a"}`, `notifications/elicitation/complete {"elicitationId":"e"}`,
+	}
+	legacy, modern := legacyCaller("a", "s", everything), modernCaller("a", everything)
+	const ack = `notifications/subscriptions/acknowledged {"notifications":{"toolsListChanged":true,"resourcesListChanged":true}}`
+	for name, tc := range map[string]struct {
+		from           upstream.Caller
+		filter         string // of a stream beside the call
+		shared         bool
+		onCall, beside []string
+	}{
+		"legacy, no stream":             {from: legacy, onCall: changes},
+		"legacy, its own stream":        {from: legacy, filter: `{"toolsListChanged":true,"resourcesListChanged":true}`, beside: []string{ack, changes[0], changes[2], changes[3], changes[4]}},
+		"legacy, no stream, shared":     {from: legacy, shared: true, onCall: changes},
+		"modern, no stream":             {from: modern},
+		"modern, what it subscribed to": {from: modern, filter: `{"toolsListChanged":true,"resourcesListChanged":true}`, beside: []string{ack, changes[0], changes[2]}},
+	} {
+		for _, kind := range []Kind{HTTP, Stdio} {
+			if tc.shared && kind == Stdio {
+				continue // nothing says whose call it belongs to
+			}
+			synctest.Test(t, func(t *testing.T) {
+				p := &peer{kind: kind, legacy: true, handle: func(x *exchange) (string, *mcp.Error) {
+					if x.m.Method == mcp.MethodToolsCall {
+						for _, c := range changes {
+							method, params, _ := strings.Cut(c, " ")
+							x.notify(method, params)
+						}
+					}
+					return `{}`, nil
+				}}
+				var told []string
+				r := newRig(t, p, func(c *Config) {
+					c.Shared = tc.shared
+					c.Changed = func(method string) { told = append(told, method) }
+				})
+				var l *listening
+				if tc.filter != "" {
+					l = r.listen(tc.from, tc.filter)
+				}
+				var c client
+				r.must(tc.from, &c, mcp.MethodToolsCall, callX)
+				synctest.Wait()
+				if diff := cmp.Diff(tc.onCall, c.seen()); diff != "" {
+					t.Errorf("%s, kind %d: %s", name, kind, diff)
+				}
+				if l != nil {
+					if diff := cmp.Diff(tc.beside, l.seen()); diff != "" {
+						t.Errorf("%s, kind %d, beside the call: %s", name, kind, diff)
+					}
+					l.stop(t, context.Canceled)
+				}
+				p.pipe(-1).unboundNotify(mcp.NotifyToolsChanged, `{}`)
+				want := []string{mcp.NotifyToolsChanged, mcp.NotifyPromptsChanged, mcp.NotifyResourcesChanged, mcp.NotifyToolsChanged}
+				if diff := cmp.Diff(want, told); diff != "" {
+					t.Errorf("%s, kind %d, the catalogue: %s", name, kind, diff)
+				}
+			})
+		}
+	}
+}

@@ -74,7 +74,7 @@ func (c *conn) rounds(ctx context.Context, r request) (upstream.Answer, error) {
 			return a, err
 		}
 		if a.Error != nil {
-			a.Error = ErrorForLegacy(a.Error)
+			a.Error = ErrorForLegacy(missingResource(r.method, r.params, a.Error))
 			return a, nil
 		}
 		if a.Kind != mcp.ResultInputRequired {

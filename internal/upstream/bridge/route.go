@@ -15,7 +15,7 @@ func (c *conn) unbound(m mcp.Message) {
 	case mcp.Request:
 		c.request(m, nil)
 	case mcp.Notification:
-		c.notified(m)
+		c.notified(m, nil)
 	default:
 		c.s.violation("unasked-answer", "the server answered a request that is not waiting")
 	}
@@ -34,14 +34,15 @@ func (f *flight) bound(m mcp.Message) {
 	case m.Method == mcp.NotifyProgress:
 		f.c.s.violation("foreign-progress", "the server sent progress for a token that the call did not give")
 	case isChange(m.Method), m.Method == mcp.NotifyCancelled:
-		f.c.notified(m)
+		f.c.notified(m, f)
 	case f.from.Era == f.c.era:
 		f.put(m) // what this gateway does not know may still mean something to both
 	}
 }
 
-// notified routes a notification that is not bound to a call by its stream.
-func (c *conn) notified(m mcp.Message) {
+// notified routes a notification that belongs to no call by what it says. f is
+// the call on whose stream it came, nil when it came on none.
+func (c *conn) notified(m mcp.Message, f *flight) {
 	switch m.Method {
 	case mcp.NotifyProgress:
 		if f := c.flightOf(m); f != nil {
@@ -53,12 +54,12 @@ func (c *conn) notified(m mcp.Message) {
 		if f := c.logged(); f != nil {
 			f.put(m)
 		} else {
-			c.tell(m)
+			c.tell(m, nil)
 		}
 	case mcp.NotifyCancelled:
 		c.withdrawn(m)
 	default:
-		c.tell(m)
+		c.tell(m, f)
 	}
 }
 
@@ -101,9 +102,13 @@ func (c *conn) request(m mcp.Message, f *flight) {
 		return
 	}
 	c.mu.Lock()
-	if c.asks[m.ID.Raw()] != nil {
+	if first := c.asks[m.ID.Raw()]; first != nil {
 		c.mu.Unlock()
 		c.s.violation("reused-id", "the server used the ID of a request that still waits")
+		// An answer would be the answer to either: neither call can go on.
+		const words = "it used the ID of a request of its own that still waits"
+		first.f.broke(words)
+		f.broke(words)
 		return
 	}
 	full := len(c.asks) >= maxAsks
@@ -243,6 +248,12 @@ func (c *conn) logged() *flight {
 	if !c.private() {
 		return nil
 	}
+	return c.oldest()
+}
+
+// oldest returns the call of a legacy client that is under way for the longest
+// time. conn.mu is held.
+func (c *conn) oldest() *flight {
 	var oldest *flight
 	for f := range c.flights {
 		if f.from.Era == mcp.Legacy && (oldest == nil || f.began < oldest.began) {

@@ -88,27 +88,76 @@ func TestModernServerMayNotAsk(t *testing.T) {
 	}
 }
 
+// A request ID that is used again while its first use waits can be answered
+// for neither: every call that it touches ends at once, not at its deadline.
 func TestReusedRequestID(t *testing.T) {
 	t.Parallel()
-	p := &peer{legacy: true, handle: func(x *exchange) (string, *mcp.Error) {
-		id, ch := x.question()
-		for range 2 {
-			x.out(mcp.AppendRequest(nil, id, mcp.MethodRootsList, []byte(`{}`)))
-		}
-		x.await(ch)
-		return `{}`, nil
-	}}
-	r := newRig(t, p, nil)
-	c := &client{answer: func(context.Context, string, []byte) (string, *mcp.Error, error) {
-		time.Sleep(0)
-		return `{}`, nil, nil
-	}}
-	r.must(legacyCaller("a", "s", everything), c, mcp.MethodToolsCall, callX)
-	if n := len(c.seen()); n != 1 && !slices.Contains(r.violations(), "reused-id") {
-		t.Errorf("asked %d times, %q", n, r.violations())
+	ask := func(x *exchange, id mcp.ID) {
+		x.out(mcp.AppendRequest(nil, id, mcp.MethodElicit, []byte(`{"message":"?"}`)))
 	}
+	violated := func(t *testing.T, r *rig, err error) {
+		t.Helper()
+		if !errors.Is(err, upstream.ErrViolation) || !slices.Contains(r.violations(), "reused-id") {
+			t.Errorf("got %v, %q", err, r.violations())
+		}
+	}
+	for _, kind := range []Kind{HTTP, Stdio} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &peer{kind: kind, legacy: true, handle: func(x *exchange) (string, *mcp.Error) {
+				id, _ := x.question()
+				ask(x, id)
+				ask(x, id)
+				return "silence", nil
+			}}
+			r := newRig(t, p, nil)
+			began := time.Now()
+			asked := 0
+			c := &client{answer: func(ctx context.Context, _ string, _ []byte) (string, *mcp.Error, error) {
+				asked++
+				<-ctx.Done()
+				return "", nil, ctx.Err()
+			}}
+			_, err := r.do(t.Context(), legacyCaller("a", "s", everything), c, mcp.MethodToolsCall, callX)
+			violated(t, r, err)
+			_, err = r.do(t.Context(), modernCaller("a", everything), &client{}, mcp.MethodToolsCall, callX)
+			violated(t, r, err)
+			synctest.Wait()
+			if time.Since(began) != 0 || asked > 1 {
+				t.Errorf("it took %v, asked %d times", time.Since(began), asked)
+			}
+			if got := p.seen("0! notifications/cancelled"); len(got) != 1 || !strings.Contains(got[0], "broke the protocol") {
+				t.Errorf("%q", got)
+			}
+		})
+	}
+	// Two calls on one connection, and a call that waits for its client.
+	synctest.Test(t, func(t *testing.T) {
+		ids := make(chan mcp.ID, 1)
+		again := make(chan struct{})
+		p := &peer{legacy: true, handle: func(x *exchange) (string, *mcp.Error) {
+			if x.params["name"] == "first" {
+				id, _ := x.question()
+				ask(x, id)
+				ids <- id
+			} else {
+				ask(x, <-ids)
+				close(again)
+			}
+			return "silence", nil
+		}}
+		r := newRig(t, p, nil)
+		from := modernCaller("a", everything)
+		a := r.must(from, &client{}, mcp.MethodToolsCall, `{"name":"first"}`)
+		if a.Kind != mcp.ResultInputRequired {
+			t.Fatalf("%+v", a)
+		}
+		_, err := r.do(t.Context(), from, &client{}, mcp.MethodToolsCall, `{"name":"second"}`)
+		violated(t, r, err)
+		<-again
+		_, err = r.do(t.Context(), resumed(from, a, `{"r1":{"action":"cancel"}}`), &client{}, mcp.MethodToolsCall, `{"name":"first"}`)
+		violated(t, r, err)
+	})
 }
-
 func TestForeignProgress(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex

@@ -250,7 +250,7 @@ func (f *suspended) park() (upstream.Answer, error) {
 	state, ok := f.c.s.parked.put(f)
 	if !ok {
 		f.abandon(errTooMany)
-		return upstream.Answer{}, &wordedError{upstream.ErrBusy, "too many calls wait for answers of their clients"}
+		return upstream.Answer{}, worded("too many calls wait for answers of their clients", upstream.ErrBusy)
 	}
 	return upstream.Answer{Kind: mcp.ResultInputRequired, Requests: requests, State: state, Suspended: true, Era: mcp.Legacy}, nil
 }

@@ -212,7 +212,7 @@ func (c *conn) lateProgress(m mcp.Message) (known bool) {
 	if f != nil {
 		f.put(m)
 	} else {
-		c.tell(m)
+		c.tell(m, nil)
 	}
 	return true
 }
@@ -287,7 +287,7 @@ func (s *Server) taskHome(from upstream.Caller, id string) (*conn, string) {
 
 // callTask carries a modern client's tasks/get, tasks/update and tasks/cancel
 // to a legacy server.
-func (s *Server) callTask(ctx context.Context, r request) (upstream.Answer, error) {
+func (s *Server) callTask(ctx context.Context, r request) (a upstream.Answer, err error) {
 	if !r.from.Capabilities.Tasks {
 		return missingTasks(), nil
 	}
@@ -298,6 +298,7 @@ func (s *Server) callTask(ctx context.Context, r request) (upstream.Answer, erro
 	}
 	defer c.release()
 	c.heard(r.from)
+	defer func() { a = c.signed(a) }()
 	c.mu.Lock()
 	t := c.tasks[id]
 	if t != nil {

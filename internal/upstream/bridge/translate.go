@@ -115,6 +115,26 @@ func namesCapabilities(data []byte) bool {
 	return ok && strictjson.TypeOf(caps) == strictjson.TypeObject
 }
 
+// missingResource says a modern server's error about a resource that does not
+// exist with the code of legacy revisions. Their successor shares its code with
+// all invalid parameters; what tells it from them is that data.uri is the
+// resource that was asked for (2026-07-28, resources, "Error Handling").
+func missingResource(method string, params []byte, e *mcp.Error) *mcp.Error {
+	if method != mcp.MethodResourcesRead || e.Code != mcp.CodeInvalidParams || strictjson.TypeOf(e.Data) != strictjson.TypeObject {
+		return e
+	}
+	asked, err1 := mcp.ObjectOf(params)
+	data, err2 := mcp.ObjectOf(e.Data)
+	if err1 != nil || err2 != nil {
+		return e
+	}
+	want, _ := mcp.Text(asked, "uri", 1<<16)
+	if uri, ok := mcp.Text(data, "uri", 1<<16); !ok || uri != want {
+		return e
+	}
+	return &mcp.Error{Code: mcp.CodeResourceNotFound, Message: e.Message, Data: e.Data}
+}
+
 // ErrorForLegacy says a modern server's error with codes that a legacy client
 // knows.
 func ErrorForLegacy(e *mcp.Error) *mcp.Error {

@@ -94,3 +94,30 @@ func TestInputRequests(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestMissingResource(t *testing.T) {
+	t.Parallel()
+	const asked = `{"uri":"file:///none"}`
+	for _, tt := range []struct {
+		method, data string
+		code, want   int
+	}{
+		{mcp.MethodResourcesRead, `{"uri":"file:///none"}`, mcp.CodeInvalidParams, mcp.CodeResourceNotFound},
+		{mcp.MethodResourcesRead, `{"uri":"file:\/\/\/none","x":1}`, mcp.CodeInvalidParams, mcp.CodeResourceNotFound},
+		{mcp.MethodResourcesRead, `{"uri":"file:///other"}`, mcp.CodeInvalidParams, mcp.CodeInvalidParams},
+		{mcp.MethodResourcesRead, `{"uri":7}`, mcp.CodeInvalidParams, mcp.CodeInvalidParams},
+		{mcp.MethodResourcesRead, `"file:///none"`, mcp.CodeInvalidParams, mcp.CodeInvalidParams},
+		{mcp.MethodResourcesRead, ``, mcp.CodeInvalidParams, mcp.CodeInvalidParams},
+		{mcp.MethodResourcesRead, `{"uri":"file:///none"}`, mcp.CodeInternal, mcp.CodeInternal},
+		{mcp.MethodComplete, `{"uri":"file:///none"}`, mcp.CodeInvalidParams, mcp.CodeInvalidParams},
+	} {
+		e := &mcp.Error{Code: tt.code, Message: "m"}
+		if tt.data != "" {
+			e.Data = []byte(tt.data)
+		}
+		got := missingResource(tt.method, []byte(asked), e)
+		if got.Code != tt.want || got.Message != "m" || string(got.Data) != tt.data {
+			t.Errorf("%s %s: %+v", tt.method, tt.data, got)
+		}
+	}
+}
