@@ -55,6 +55,7 @@ func floorOf(pkg string) (level, bool) {
 		"internal/authz/cedar":         implementation,
 		"internal/catalog/cache":       implementation,
 		"internal/control":             implementation,
+		"internal/credential/peruser":  implementation,
 		"internal/credential/static":   implementation,
 		"internal/demo":                implementation,
 		"internal/importer":            implementation,
