@@ -114,12 +114,26 @@ type Issuer struct {
 	// ScopesIgnored lets its tokens through without this gateway's scopes,
 	// for providers that cannot mint them; policy alone decides then.
 	ScopesIgnored bool
+	// MaxLifetime is how long its tokens may live; 0 is the recipe's. More than
+	// LongLifetime needs Introspection of JWTs or Logout.
+	MaxLifetime time.Duration
+	// GroupsClaim, RolesClaim and TenantClaim name claims; empty is the
+	// recipe's.
+	GroupsClaim, RolesClaim, TenantClaim string
+	// KnownAs is the issuer of the same Entra tenant under which its users are
+	// known.
+	KnownAs       string
+	Introspection Introspection
+	Logout        Logout
 }
 
 // Egress bounds what the gateway itself fetches.
 type Egress struct {
 	// Allow lists host or host:port that may be fetched although private.
 	Allow []string
+	// CA is the absolute path of certificates (PEM) that are trusted for
+	// issuers besides the system's.
+	CA string
 }
 
 // Era says how a server is spoken to.

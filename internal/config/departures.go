@@ -29,10 +29,8 @@ func (c *Config) Departures() []Departure {
 	for i, v := range c.AllowedHosts {
 		add(index("allowed_hosts", i), Visible(v), "requests under this host name are accepted")
 	}
-	for _, i := range c.Identity.Issuers {
-		if i.ScopesIgnored {
-			add("identity.issuers[].scopes", "ignored", "tokens of "+i.URL+" need no scope of this gateway; policy alone decides")
-		}
+	for n, i := range c.Identity.Issuers {
+		list = append(list, i.departures(index("identity.issuers", n))...)
 	}
 	for _, d := range c.Identity.SPIFFE {
 		if d.ScopesIgnored {
@@ -44,6 +42,9 @@ func (c *Config) Departures() []Departure {
 	}
 	for i, v := range c.Egress.Allow {
 		add(index("egress.allow", i), Visible(v), "the gateway itself may fetch from this host although it is private")
+	}
+	if c.Egress.CA != "" {
+		add("egress.ca", Visible(c.Egress.CA), "issuers may prove themselves by certificates of this authority")
 	}
 	for _, s := range c.Servers {
 		list = append(list, s.departures(c.Audit)...)

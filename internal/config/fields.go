@@ -117,11 +117,23 @@ func issuerFields() []field[Issuer] {
 				i.ScopesIgnored = v == "ignored"
 			}
 		}},
+		{"max_lifetime", func(s *source, n *yaml.Node, key string, i *Issuer) {
+			if d, ok := s.duration(n, key, time.Minute, 48*time.Hour); ok {
+				i.MaxLifetime = d
+			}
+		}},
+		{"groups_claim", claimField(func(i *Issuer) *string { return &i.GroupsClaim })},
+		{"roles_claim", claimField(func(i *Issuer) *string { return &i.RolesClaim })},
+		{"tenant_claim", claimField(func(i *Issuer) *string { return &i.TenantClaim })},
+		{"known_as", claimField(func(i *Issuer) *string { return &i.KnownAs })},
+		{"introspection", readIntrospection},
+		{"logout", readLogout},
 	}
 }
 
 func egressFields() []field[Egress] {
 	return []field[Egress]{
+		{"ca", func(s *source, n *yaml.Node, key string, e *Egress) { e.CA = s.pathAt(n, key) }},
 		{"allow", func(s *source, n *yaml.Node, key string, e *Egress) { s.checked(n, key, checkHostPort, &e.Allow) }},
 	}
 }
@@ -241,7 +253,9 @@ func Keys() []string {
 	keys := leaves("", topFields(), "tls", "identity", "egress", "servers", "guards", "audit", "limits")
 	keys = append(keys, leaves("tls.", tlsFields())...)
 	keys = append(keys, leaves("identity.", identityFields())...)
-	keys = append(keys, leaves("identity.issuers[].", issuerFields())...)
+	keys = append(keys, leaves("identity.issuers[].", issuerFields(), "introspection", "logout")...)
+	keys = append(keys, leaves("identity.issuers[].introspection.", introspectionFields())...)
+	keys = append(keys, leaves("identity.issuers[].logout.", logoutFields())...)
 	keys = append(keys, leaves("identity.spiffe[].", trustDomainFields())...)
 	keys = append(keys, leaves("egress.", egressFields())...)
 	keys = append(keys, leaves("servers.*.", serverFields(), "credential", "audit")...)

@@ -89,10 +89,9 @@ func (s *source) judgeIdentity(r *reading) {
 	if r.Identity.Outside() && r.Identity.InsecureAnonymous {
 		s.failKey("identity.insecure_anonymous", "lets everyone in beside identity providers", "keep one of the two")
 	}
-	for i, issuer := range r.Identity.Issuers {
-		if at := index("identity.issuers", i); issuer.URL == "" && !s.said(at+".issuer") {
-			s.failKey(at, "names no issuer", "write issuer: https://…")
-		}
+	s.judgeIssuers(r.Identity.Issuers)
+	if r.Egress.CA != "" {
+		s.judgeFile("egress.ca", r.Egress.CA)
 	}
 	if len(r.Identity.Issuers) > 0 && r.build.Identity && r.PublicURL == "" && !s.said("public_url") {
 		s.failKey("identity.issuers", "needs public_url, which tokens name as their audience", "write public_url: https://… as clients reach the gateway")
@@ -129,21 +128,28 @@ func (s *source) judgeTLS(r *reading) {
 		if path == "" {
 			continue
 		}
-		info, err := os.Stat(path)
-		switch {
-		case err != nil:
-			s.failKey(key, "cannot be found", "check the path; it is relative to the folder of this file")
-		case !info.Mode().IsRegular():
-			s.failKey(key, "is not a file", "name the PEM file itself")
-		default:
-			if c := writableByOthers(info); c != (complaint{}) {
-				s.failKey(key, c.message, c.next)
-			}
-			if key == "tls.key" && readableByAll(info) {
-				s.warnKey(key, "can be read by every user of this machine", "chmod 600 the file")
-			}
+		if info := s.judgeFile(key, path); info != nil && key == "tls.key" && readableByAll(info) {
+			s.warnKey(key, "can be read by every user of this machine", "chmod 600 the file")
 		}
 	}
+}
+
+// judgeFile holds that a PEM file is there and nobody else can change it. It
+// returns nil when it is not.
+func (s *source) judgeFile(key, path string) os.FileInfo {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		s.failKey(key, "cannot be found", "check the path; it is relative to the folder of this file")
+		return nil
+	case !info.Mode().IsRegular():
+		s.failKey(key, "is not a file", "name the PEM file itself")
+		return nil
+	}
+	if c := writableByOthers(info); c != (complaint{}) {
+		s.failKey(key, c.message, c.next)
+	}
+	return info
 }
 
 func (s *source) judgeMerged(r *reading) {

@@ -125,11 +125,15 @@ func TestRelaxedServer(t *testing.T) {
 // it can weaken the gateway.
 func TestEveryKeyIsClassified(t *testing.T) {
 	t.Parallel()
-	weakens := words(`protocol_floor allowed_origins allowed_hosts identity.insecure_anonymous identity.issuers[].scopes identity.spiffe[].scopes egress.allow
+	weakens := words(`protocol_floor allowed_origins allowed_hosts identity.insecure_anonymous identity.issuers[].scopes identity.issuers[].max_lifetime identity.issuers[].introspection.cache identity.spiffe[].scopes egress.allow egress.ca
 		servers.*.insecure_unsandboxed servers.*.shared servers.*.deadline servers.*.max_processes servers.*.audit.durability
 		guards.*.mode audit.durability limits.*`)
 	neutral := words(`listen public_url data tls.cert tls.key merged identity.issuers identity.issuers[].issuer identity.issuers[].provider identity.issuers[].algorithms
 		identity.spiffe identity.spiffe[].trust_domain identity.spiffe[].bundle identity.issuers[].types identity.issuers[].jwks_uri identity.issuers[].clock_skew merged_audience policy
+		identity.issuers[].groups_claim identity.issuers[].roles_claim identity.issuers[].tenant_claim identity.issuers[].known_as
+		identity.issuers[].introspection.tokens identity.issuers[].introspection.endpoint identity.issuers[].introspection.client_id
+		identity.issuers[].introspection.client_auth identity.issuers[].introspection.client_secret identity.issuers[].introspection.client_key
+		identity.issuers[].logout.clients
 		servers.*.command servers.*.env servers.*.cwd servers.*.url servers.*.era servers.*.enabled servers.*.audience
 		servers.*.credential.type servers.*.credential.headers servers.*.timeout servers.*.idle_timeout`)
 	for _, key := range config.Keys() {
