@@ -35,54 +35,6 @@ func (k asking) call(ctx context.Context, op string, args, out any) error {
 	return nil
 }
 
-// cmdTokens lists, makes and revokes the tokens of clients.
-func cmdTokens(ctx context.Context, e *env, args []string) int {
-	fs := flags(e, "tokens", "munjigi tokens list | new NAME | revoke NAME", "The tokens that clients carry: one a client, each expires and can be revoked.")
-	k := asking{e, fs.String("c", "", "config file"), fs.String("data", "", "data folder"), fs.Bool("json", false, "print JSON")}
-	if code, done := parse(e, fs, args); done {
-		return code
-	}
-	switch {
-	case fs.Arg(0) == "list" && fs.NArg() == 1:
-		var rows []app.TokenInfo
-		if err := k.call(ctx, app.OpTokensList, nil, &rows); err != nil {
-			return failed(e, err)
-		}
-		if *k.asJSON {
-			return printJSON(e, rows)
-		}
-		t := newTable("client", "number", "expires", "state")
-		for _, r := range rows {
-			state := "valid"
-			if r.Revoked {
-				state = "revoked"
-			} else if time.Now().After(r.Expires) {
-				state = "expired"
-			}
-			t.row(r.Client, fmt.Sprint(r.Serial), r.Expires.Local().Format("2006-01-02"), state)
-		}
-		t.print(e.stdout)
-	case fs.Arg(0) == "new" && fs.NArg() == 2:
-		var a app.TokenAnswer
-		if err := k.call(ctx, app.OpTokensNew, app.NameArg{Name: fs.Arg(1)}, &a); err != nil {
-			return failed(e, err)
-		}
-		if *k.asJSON {
-			return printJSON(e, a)
-		}
-		fmt.Fprintln(e.stdout, a.Token)
-		fmt.Fprintf(e.stderr, "valid until %s; take it back with: munjigi tokens revoke %s\n", a.Expires, fs.Arg(1))
-	case fs.Arg(0) == "revoke" && fs.NArg() == 2:
-		if err := k.call(ctx, app.OpTokensRevoke, app.NameArg{Name: fs.Arg(1)}, nil); err != nil {
-			return failed(e, err)
-		}
-		fmt.Fprintf(e.stdout, "the tokens of %s are revoked\n", fs.Arg(1))
-	default:
-		return wrongUse(e, errors.New("say: munjigi tokens list, munjigi tokens new NAME, or munjigi tokens revoke NAME"))
-	}
-	return exitDone
-}
-
 // cmdSessions lists and ends legacy sessions.
 func cmdSessions(ctx context.Context, e *env, args []string) int {
 	fs := flags(e, "sessions", "munjigi sessions list | end ID", "Legacy sessions of the running gateway. IDs are shown as digests.")

@@ -30,6 +30,7 @@ import (
 	"github.com/munjigi/munjigi/internal/authn/jwt"
 	"github.com/munjigi/munjigi/internal/authn/local"
 	"github.com/munjigi/munjigi/internal/authn/spiffe"
+	"github.com/munjigi/munjigi/internal/base/limit"
 	"github.com/munjigi/munjigi/internal/base/secret"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
@@ -73,11 +74,16 @@ type App struct {
 	verifier *jwt.Verifier // of the newest snapshot; its keys are kept over a reload
 	svids    *spiffe.Verifier
 	tokens   *tokens
-	operator string
-	sessions *gateway.Sessions
-	catalog  *catalog.Catalog
-	gens     generations
-	secrets  secret.Schemes
+	endings  *endings
+	// telling is the verifier of the gateway that is current, where an issuer
+	// tells of logouts; strangers bounds what others can make it record.
+	telling   atomic.Pointer[jwt.Verifier]
+	strangers *limit.Keyed
+	operator  string
+	sessions  *gateway.Sessions
+	catalog   *catalog.Catalog
+	gens      generations
+	secrets   secret.Schemes
 
 	mu      sync.Mutex // held for a reload
 	cfg     *config.Config
@@ -153,6 +159,10 @@ func (a *App) foundations(ctx context.Context, cfg *config.Config) error {
 	if a.tokens, err = openTokens(ctx, a.db); err != nil {
 		return err
 	}
+	if a.endings, err = openEndings(ctx, a.db); err != nil {
+		return err
+	}
+	a.strangers = refusedLogouts()
 	token, digest, err := local.OperatorToken(cfg.Data)
 	if err != nil {
 		return err
@@ -263,6 +273,7 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 		a.verifier = id.verifier
 		a.svids = id.svids
 	}
+	a.telling.Store(id.verifier)
 	return g, servers, nil
 }
 

@@ -17,14 +17,15 @@ func ControlPath(data string) string { return filepath.Join(data, "control.sock"
 
 // Operations that commands ask a running gateway for.
 const (
-	OpSessionsList = "sessions-list"
-	OpSessionsEnd  = "sessions-end"
-	OpTokensList   = "tokens-list"
-	OpTokensNew    = "tokens-new"
-	OpTokensRevoke = "tokens-revoke"
-	OpServers      = "servers"
-	OpApprove      = "servers-approve"
-	OpReload       = "reload"
+	OpSessionsList   = "sessions-list"
+	OpSessionsEnd    = "sessions-end"
+	OpTokensList     = "tokens-list"
+	OpTokensNew      = "tokens-new"
+	OpTokensRevoke   = "tokens-revoke"
+	OpTokensTakeBack = "tokens-take-back" // of issuers; takes a Revocation
+	OpServers        = "servers"
+	OpApprove        = "servers-approve"
+	OpReload         = "reload"
 )
 
 // NameArg is the argument of operations that concern one thing.
@@ -68,9 +69,17 @@ func (a *App) ServeControl(ctx context.Context) error {
 			return TokenAnswer{t, until.Format("2006-01-02")}, err
 		}),
 		OpTokensRevoke: named(func(ctx context.Context, name string) (any, error) { return nil, a.RevokeClient(ctx, name) }),
-		OpApprove:      named(func(ctx context.Context, name string) (any, error) { return nil, a.ApproveServer(ctx, name) }),
-		OpServers:      func(context.Context, json.RawMessage) (any, error) { return Servers(a.Config()), nil },
-		OpReload:       func(ctx context.Context, _ json.RawMessage) (any, error) { return nil, a.Reload(ctx) },
+		OpTokensTakeBack: func(ctx context.Context, raw json.RawMessage) (any, error) {
+			r, err := control.Args[Revocation](raw)
+			if err != nil {
+				return nil, err
+			}
+			n, err := a.Revoke(ctx, r)
+			return EndedAnswer{n}, err
+		},
+		OpApprove: named(func(ctx context.Context, name string) (any, error) { return nil, a.ApproveServer(ctx, name) }),
+		OpServers: func(context.Context, json.RawMessage) (any, error) { return Servers(a.Config()), nil },
+		OpReload:  func(ctx context.Context, _ json.RawMessage) (any, error) { return nil, a.Reload(ctx) },
 	})
 }
 

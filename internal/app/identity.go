@@ -10,7 +10,6 @@ import (
 	"github.com/munjigi/munjigi/internal/authn/spiffe"
 	"github.com/munjigi/munjigi/internal/authz"
 	"github.com/munjigi/munjigi/internal/authz/cedar"
-	"github.com/munjigi/munjigi/internal/base/egress"
 	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/demo"
 	"github.com/munjigi/munjigi/internal/gateway"
@@ -53,17 +52,19 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 	if w.authz, err = cedar.New(policies, cedar.Options{}); err != nil {
 		return who{}, err
 	}
-	client, err := egress.Client(egress.Rules{Allow: cfg.Egress.Allow})
+	client, err := issuerClient(cfg)
 	if err != nil {
 		return who{}, err
 	}
-	o := jwt.Options{Client: client, Resources: map[string]authn.Resource{}, Revoked: a.tokens.isRevoked, Keep: a.verifier, Log: a.o.Logger}
+	o := jwt.Options{Client: client, Resources: map[string]authn.Resource{}, Revoked: a.takenBack, Ended: a.endings.over, Keep: a.verifier, Log: a.o.Logger}
 	for url, r := range w.resources {
 		o.Resources[url] = authn.Resource{Audiences: r.Audiences, Metadata: r.Metadata, Scope: strings.Join(r.Least, " ")}
 	}
 	for _, i := range cfg.Identity.Issuers {
-		o.Issuers = append(o.Issuers, jwt.Issuer{Issuer: i.URL, Provider: jwt.Provider(i.Provider), Algorithms: i.Algorithms, Types: i.Types,
-			JWKSURI: i.JWKSURI, ClockSkew: i.ClockSkew})
+		if i.Introspection.Tokens != "" {
+			return who{}, errors.New("identity.issuers[].introspection is not part of this build")
+		}
+		o.Issuers = append(o.Issuers, issuerOf(i))
 	}
 	if w.verifier, err = jwt.New(o); err != nil {
 		return who{}, err

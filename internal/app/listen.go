@@ -86,7 +86,13 @@ func (a *App) Serve(ctx context.Context, l net.Listener) error {
 const lastWords = 5 * time.Second
 
 // ServeHTTP hands each request to the gateway that is current when it comes.
-func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.current.Load().ServeHTTP(w, r) }
+func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if v := a.telling.Load(); r.URL.Path == LogoutPath && v.Logouts() {
+		a.logout(w, r, v)
+		return
+	}
+	a.current.Load().ServeHTTP(w, r)
+}
 
 // ServeStdio speaks on one pair of streams for the lone operator (wrap).
 func (a *App) ServeStdio(ctx context.Context, server string, r io.Reader, w io.Writer) error {

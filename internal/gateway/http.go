@@ -18,7 +18,7 @@ import (
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.inflight.enter()
 	defer g.inflight.leave()
-	secure(w.Header())
+	Secure(w.Header())
 	c := call.New(time.Now())
 	in := &inbound{http: r, reply: w.Header(), path: r.URL.Path, era: mcp.Modern}
 	if v := r.Header.Get(mcp.HeaderVersion); v != "" && mcp.EraOf(mcp.Version(v)) == mcp.Legacy {
@@ -82,8 +82,8 @@ func cut(s string, most int) string {
 // unwantedBody is how long the rest of a body may take that nobody reads.
 const unwantedBody = time.Second
 
-// secure sets the headers that every response carries.
-func secure(h http.Header) {
+// Secure sets the headers that every response carries.
+func Secure(h http.Header) {
 	h["X-Content-Type-Options"] = nosniff
 	h["Cache-Control"] = noStore
 	h["Content-Security-Policy"] = noContent

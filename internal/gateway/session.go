@@ -170,6 +170,22 @@ func (t *Sessions) End(prefix string) int {
 	return len(hit)
 }
 
+// EndOf ends the sessions of the principals that match, and returns how many.
+func (t *Sessions) EndOf(match func(call.Principal) bool) int {
+	t.mu.RLock()
+	var hit []*Session
+	for _, s := range t.byID {
+		if match(s.principal) {
+			hit = append(hit, s)
+		}
+	}
+	t.mu.RUnlock()
+	for _, s := range hit {
+		t.close(s)
+	}
+	return len(hit)
+}
+
 // Sweep ends stale sessions until ctx ends.
 func (t *Sessions) Sweep(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)

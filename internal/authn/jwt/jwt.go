@@ -76,6 +76,9 @@ type Issuer struct {
 	// Ends says that revocation reaches us before expiry: by introspection,
 	// back-channel logout or continuous evaluation.
 	Ends bool
+	// LogoutClients are the audiences of its logout tokens; without them it
+	// tells of no logouts.
+	LogoutClients []string
 	// Groups, Roles and Tenant name top-level claims; empty means the
 	// recipe's.
 	Groups, Roles, Tenant string
@@ -316,23 +319,12 @@ func (v *Verifier) prove(ctx context.Context, now time.Time, res *authn.Protecte
 	if is == nil {
 		return nil, ErrIssuer
 	}
-	if !slices.Contains(is.algorithms, t.alg) {
-		return nil, ErrAlgorithm
-	}
 	if !slices.Contains(is.types, strings.ToLower(t.typ)) {
 		return nil, ErrType
 	}
-	k, err := is.keys.find(ctx, t.kid, t.alg)
+	k, err := is.signed(ctx, t, token)
 	if err != nil {
 		return nil, err
-	}
-	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{t.alg})
-	if err != nil {
-		return nil, ErrMalformed
-	}
-	payload, err := signed.Verify(k.public)
-	if err != nil || string(payload) != string(t.payload) {
-		return nil, ErrSignature
 	}
 	id, err := is.identify(t, res, now.Unix())
 	if err != nil {
@@ -342,7 +334,28 @@ func (v *Verifier) prove(ctx context.Context, now time.Time, res *authn.Protecte
 	if !p.Valid() {
 		return nil, ErrClaims
 	}
-	return &entry{principal: p, proof: id.Proof, bound: id.Confirmation.Bound(), until: id.Expires, key: k, keys: is.keys, size: len(payload)}, nil
+	return &entry{principal: p, proof: id.Proof, bound: id.Confirmation.Bound(), until: id.Expires, key: k, keys: is.keys, size: len(t.payload)}, nil
+}
+
+// signed verifies the signature of a token by a key that the issuer publishes
+// for the algorithm, which must be allowed.
+func (is *issuer) signed(ctx context.Context, t *token, text string) (*key, error) {
+	if !slices.Contains(is.algorithms, t.alg) {
+		return nil, ErrAlgorithm
+	}
+	k, err := is.keys.find(ctx, t.kid, t.alg)
+	if err != nil {
+		return nil, err
+	}
+	jws, err := jose.ParseSignedCompact(text, []jose.SignatureAlgorithm{t.alg})
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	payload, err := jws.Verify(k.public)
+	if err != nil || string(payload) != string(t.payload) {
+		return nil, ErrSignature
+	}
+	return k, nil
 }
 
 // Current implements authn.Authenticator.
