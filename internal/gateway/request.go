@@ -314,7 +314,7 @@ func (g *Gateway) answer(ctx context.Context, c *call.Call, in *inbound, out out
 	if in.http != nil && !g.o.Authn.Current(c.Principal) {
 		// The proof ended while the call was under way.
 		r := deny(c, call.InspectResult, call.ReasonUnauthenticated, "the proof ended during the call")
-		r.challenge = "Bearer"
+		r.challenge = scheme(c.Principal)
 		return r
 	}
 	d, seen := g.o.Guards.Inspect(ctx, guard.Result, call.InspectResult, guard.Subject{Principal: c.Principal, Target: c.Target, Raw: result})
