@@ -48,6 +48,7 @@ limits:
   write_timeout: 31s
   idle_timeout: 121s
   session_timeout: 31m
+  session_lifetime: 25h
   suspend_timeout: 6m
   drain_timeout: 11s
 `
@@ -94,6 +95,7 @@ limits:
 		"limits.write_timeout=31s",
 		"limits.idle_timeout=2m1s",
 		"limits.session_timeout=31m0s",
+		"limits.session_lifetime=25h0m0s",
 		"limits.suspend_timeout=6m0s",
 		"limits.drain_timeout=11s",
 	}
