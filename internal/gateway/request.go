@@ -28,13 +28,13 @@ func (g *Gateway) claim(ctx context.Context, c *call.Call, in *inbound, out outb
 	if in.msg.Kind != mcp.Request || in.peer == nil || in.peer.era() == 0 {
 		return ctx, func() {}, nil
 	}
-	cctx, end, why, text := in.peer.begin(ctx, in.msg.ID)
+	cctx, free, end, why, text := in.peer.begin(ctx, in.msg.ID)
 	if why != "" {
 		return ctx, func() {}, deny(c, call.Clear, why, text).say(text)
 	}
 	switch o := out.(type) {
 	case *lineOut:
-		o.call = cctx
+		o.call, o.free = cctx, free
 	case *httpOut:
 		o.call = cctx
 	}

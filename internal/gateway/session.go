@@ -194,22 +194,6 @@ func (t *Sessions) List() []SessionInfo {
 	return out
 }
 
-// EndOf ends the sessions of those principals that match, and returns how many.
-func (t *Sessions) EndOf(match func(call.Principal) bool) int {
-	t.mu.RLock()
-	var hit []*Session
-	for _, s := range t.byID {
-		if match(s.principal) {
-			hit = append(hit, s)
-		}
-	}
-	t.mu.RUnlock()
-	for _, s := range hit {
-		t.close(s)
-	}
-	return len(hit)
-}
-
 // End ends the sessions whose digest starts with prefix and returns how many.
 func (t *Sessions) End(prefix string) int {
 	if len(prefix) < 8 {
