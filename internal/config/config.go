@@ -57,9 +57,6 @@ type Config struct {
 	// MergedAudience is what tokens for /mcp name where the provider cannot
 	// mint its URL.
 	MergedAudience []string
-	// MergedRequireBinding are the methods of which a token for the merged
-	// endpoint needs one; see MergedBinding.
-	MergedRequireBinding []string
 	// AllowedOrigins and AllowedHosts are accepted besides the gateway's own.
 	AllowedOrigins []string
 	AllowedHosts   []string
@@ -81,12 +78,17 @@ type Config struct {
 	at map[string]position
 }
 
+// TLS names the absolute paths of a certificate chain and its key in PEM.
+type TLS struct{ Cert, Key string }
+
+// Enabled reports whether the gateway is served by TLS.
+func (t TLS) Enabled() bool { return t.Cert != "" }
+
 // Identity says who may call.
 type Identity struct {
 	// InsecureAnonymous lets everyone on loopback in.
 	InsecureAnonymous bool
 	Issuers           []Issuer
-	DPoP              DPoP
 	// SPIFFE are the trust domains whose workloads may call.
 	SPIFFE []TrustDomain
 }
@@ -123,6 +125,8 @@ type Issuer struct {
 	KnownAs       string
 	Introspection Introspection
 	Logout        Logout
+	// SignIn lets people sign in there to the gateway's own pages.
+	SignIn SignIn
 }
 
 // Egress bounds what the gateway itself fetches.
@@ -167,13 +171,8 @@ type Server struct {
 	InsecureUnsandboxed bool
 	// Audience is what tokens for this server name where the identity
 	// provider cannot mint the server's own URL.
-	Audience []string
-	// RequireBinding are the methods of which a token for this server needs
-	// one; empty takes bearer tokens too.
-	RequireBinding []string
-	Credential     Credential
-	// TLS is how a server that is a URL is reached.
-	TLS ServerTLS
+	Audience   []string
+	Credential Credential
 	// Timeout is how long a call may show no sign of life; any message of the
 	// server for that call is one.
 	Timeout time.Duration

@@ -17,7 +17,7 @@ listen: 127.0.0.1:8931
 protocol_floor: 2025-03-26
 allowed_origins: [https://app.example.com]
 allowed_hosts: [gateway.internal]
-identity: { insecure_anonymous: true, dpop: { nonce: off, window: 2m } }
+identity: { insecure_anonymous: true }
 egress: { allow: [10.0.0.1] }
 guards: { a: { mode: off }, b: { mode: monitor }, c: { mode: enforce } }
 audit: { durability: relaxed }
@@ -48,7 +48,6 @@ limits:
   write_timeout: 31s
   idle_timeout: 121s
   session_timeout: 31m
-  session_lifetime: 25h
   suspend_timeout: 6m
   drain_timeout: 11s
 `
@@ -68,8 +67,6 @@ limits:
 		"allowed_origins[0]=https://app.example.com",
 		"allowed_hosts[0]=gateway.internal",
 		"identity.insecure_anonymous=true",
-		"identity.dpop.nonce=off",
-		"identity.dpop.window=2m0s",
 		"egress.allow[0]=10.0.0.1",
 		"servers.x.insecure_unsandboxed=true",
 		"servers.x.shared=true",
@@ -95,7 +92,6 @@ limits:
 		"limits.write_timeout=31s",
 		"limits.idle_timeout=2m1s",
 		"limits.session_timeout=31m0s",
-		"limits.session_lifetime=25h0m0s",
 		"limits.suspend_timeout=6m0s",
 		"limits.drain_timeout=11s",
 	}
@@ -130,16 +126,15 @@ func TestRelaxedServer(t *testing.T) {
 func TestEveryKeyIsClassified(t *testing.T) {
 	t.Parallel()
 	weakens := words(`protocol_floor allowed_origins allowed_hosts identity.insecure_anonymous identity.issuers[].scopes identity.issuers[].max_lifetime identity.issuers[].introspection.cache identity.spiffe[].scopes egress.allow egress.ca
-		identity.dpop.nonce identity.dpop.window
 		servers.*.insecure_unsandboxed servers.*.shared servers.*.deadline servers.*.max_processes servers.*.audit.durability
 		guards.*.mode audit.durability limits.*`)
-	neutral := words(`tls.client_auth tls.client_ca identity.dpop.algorithms servers.*.require_binding merged_require_binding servers.*.tls.ca servers.*.tls.cert servers.*.tls.key
-		listen public_url data tls.cert tls.key merged identity.issuers identity.issuers[].issuer identity.issuers[].provider identity.issuers[].algorithms
+	neutral := words(`listen public_url data tls.cert tls.key merged identity.issuers identity.issuers[].issuer identity.issuers[].provider identity.issuers[].algorithms
 		identity.spiffe identity.spiffe[].trust_domain identity.spiffe[].bundle identity.issuers[].types identity.issuers[].jwks_uri identity.issuers[].clock_skew merged_audience policy
 		identity.issuers[].groups_claim identity.issuers[].roles_claim identity.issuers[].tenant_claim identity.issuers[].known_as
 		identity.issuers[].introspection.tokens identity.issuers[].introspection.endpoint identity.issuers[].introspection.client_id
 		identity.issuers[].introspection.client_auth identity.issuers[].introspection.client_secret identity.issuers[].introspection.client_key
 		identity.issuers[].logout.clients
+		identity.issuers[].signin.client_id identity.issuers[].signin.client_secret identity.issuers[].signin.scopes
 		servers.*.command servers.*.env servers.*.cwd servers.*.url servers.*.era servers.*.enabled servers.*.audience
 		servers.*.credential.type servers.*.credential.headers servers.*.timeout servers.*.idle_timeout`)
 	for _, key := range config.Keys() {
