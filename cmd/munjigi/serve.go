@@ -54,7 +54,7 @@ func cmdServe(ctx context.Context, e *env, args []string) int {
 	if err != nil {
 		return failed(e, err)
 	}
-	a, err := app.Open(ctx, cfg, app.Options{Version: version, Logger: logger, Getenv: e.getenv, LookupEnv: e.lookupEnv, Load: load})
+	a, err := app.Open(ctx, cfg, app.Options{Version: version, Logger: logger, Getenv: e.getenv, LookupEnv: e.lookupEnv, Load: load, Terminal: e.stderr})
 	if err != nil {
 		return failed(e, err)
 	}

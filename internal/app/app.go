@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/url"
@@ -29,6 +30,7 @@ import (
 	"github.com/munjigi/munjigi/internal/audit/log"
 	"github.com/munjigi/munjigi/internal/authn/jwt"
 	"github.com/munjigi/munjigi/internal/authn/local"
+	"github.com/munjigi/munjigi/internal/authn/signin"
 	"github.com/munjigi/munjigi/internal/authn/spiffe"
 	"github.com/munjigi/munjigi/internal/base/limit"
 	"github.com/munjigi/munjigi/internal/base/secret"
@@ -43,6 +45,7 @@ import (
 	"github.com/munjigi/munjigi/internal/keys"
 	"github.com/munjigi/munjigi/internal/keys/file"
 	"github.com/munjigi/munjigi/internal/mcp"
+	"github.com/munjigi/munjigi/internal/pages"
 	"github.com/munjigi/munjigi/internal/store"
 	"github.com/munjigi/munjigi/internal/store/sqlite"
 	"github.com/munjigi/munjigi/internal/upstream"
@@ -60,6 +63,9 @@ type Options struct {
 	// Stdio reports that the gateway serves one pair of streams (wrap) and
 	// listens nowhere.
 	Stdio bool
+	// Terminal is where codes for signing in are shown: only those see it who
+	// may be the operator. Without it nobody can sign in by code.
+	Terminal io.Writer
 }
 
 // App is a running gateway.
@@ -84,11 +90,14 @@ type App struct {
 	catalog   *catalog.Catalog
 	gens      generations
 	secrets   secret.Schemes
+	browsers  store.KV        // sessions of the pages
+	pairing   *signin.Pairing // its codes outlive a reload
 
 	mu      sync.Mutex // held for a reload
 	cfg     *config.Config
 	servers map[string]*running
 	current atomic.Pointer[gateway.Gateway]
+	pages   atomic.Pointer[pages.Pages]
 	certs   *certificates
 	door    *door
 
@@ -150,6 +159,9 @@ func (a *App) foundations(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	if a.modern.kv, err = a.db.Bucket("modern-servers"); err != nil {
+		return err
+	}
+	if a.browsers, err = a.db.Bucket(bucketBrowsers); err != nil {
 		return err
 	}
 	_, key, err := ring.Subkey("client-token")
@@ -269,11 +281,16 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	if err != nil {
 		return fail(err)
 	}
+	site, err := a.pagesOf(ctx, cfg, id.verifier, nil)
+	if err != nil {
+		return fail(err)
+	}
 	if id.verifier != nil {
 		a.verifier = id.verifier
 		a.svids = id.svids
 	}
 	a.telling.Store(id.verifier)
+	a.pages.Store(site)
 	return g, servers, nil
 }
 
@@ -334,7 +351,7 @@ func limitsOf(cfg *config.Config) gateway.Limits {
 	l.PerPrincipal, l.Streams = c.PerPrincipalCalls, c.PerPrincipalStreams
 	l.AllStreams, l.Suspend = c.Streams, c.SuspendTimeout
 	l.Sessions, l.PrincipalOwn = c.Sessions, c.PerPrincipalSessions
-	l.ReadTime, l.WriteTime, l.SessionIdle, l.SessionLife = c.BodyTimeout, c.WriteTimeout, c.SessionTimeout, c.SessionLifetime
+	l.ReadTime, l.WriteTime, l.SessionIdle = c.BodyTimeout, c.WriteTimeout, c.SessionTimeout
 	l.ServerMessage = int(c.Result)
 	return l
 }

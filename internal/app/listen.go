@@ -85,10 +85,15 @@ func (a *App) Serve(ctx context.Context, l net.Listener) error {
 // lastWords is how long calls may take to end that a stop has cut off.
 const lastWords = 5 * time.Second
 
-// ServeHTTP hands each request to the gateway that is current when it comes.
+// ServeHTTP hands each request to the pages or the gateway that are current
+// when it comes.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if v := a.telling.Load(); r.URL.Path == LogoutPath && v.Logouts() {
 		a.logout(w, r, v)
+		return
+	}
+	if p := a.pages.Load(); p.Serves(r.URL.Path) {
+		p.ServeHTTP(w, r)
 		return
 	}
 	a.current.Load().ServeHTTP(w, r)

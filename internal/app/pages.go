@@ -1,0 +1,163 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/munjigi/munjigi/internal/audit/log"
+	"github.com/munjigi/munjigi/internal/authn/jwt"
+	"github.com/munjigi/munjigi/internal/authn/local"
+	"github.com/munjigi/munjigi/internal/authn/signin"
+	"github.com/munjigi/munjigi/internal/base/egress"
+	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/config"
+	"github.com/munjigi/munjigi/internal/credential"
+	"github.com/munjigi/munjigi/internal/gateway"
+	"github.com/munjigi/munjigi/internal/keys"
+	"github.com/munjigi/munjigi/internal/pages"
+)
+
+// formPurpose is what the tokens of forms are made with.
+const formPurpose keys.Purpose = "page-form"
+
+// bucketBrowsers holds the browsers that are signed in.
+const bucketBrowsers = "browser-session"
+
+// PagesURL returns where the gateway's own pages are: public_url, or localhost,
+// to which a browser can bind cookies and passkeys.
+func PagesURL(cfg *config.Config) (string, error) {
+	if cfg.PublicURL != "" {
+		u, err := url.Parse(cfg.PublicURL)
+		if err != nil {
+			return "", fmt.Errorf("public_url: %w", err)
+		}
+		return strings.ToLower(u.Scheme) + "://" + strings.ToLower(u.Host), nil
+	}
+	host, port, err := net.SplitHostPort(cfg.Listen)
+	if err != nil {
+		return "", fmt.Errorf("listen: %w", err)
+	}
+	if config.Loopback(host) {
+		host = "localhost"
+	}
+	scheme := "http"
+	if cfg.TLS.Enabled() {
+		scheme = "https"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port), nil
+}
+
+// pagesOf makes the pages of one snapshot. It returns nil where nobody could
+// sign in: there are issuers and none has signin:, or no terminal to show a
+// code on.
+func (a *App) pagesOf(ctx context.Context, cfg *config.Config, verifier *jwt.Verifier, grants credential.Grants) (*pages.Pages, error) {
+	base, err := PagesURL(cfg)
+	if err != nil {
+		return nil, err
+	}
+	o := pages.Options{Base: base, Grants: grants, Record: a.record.With(log.Strict), Log: a.o.Logger}
+	if _, o.FormKey, err = a.ring.Subkey(formPurpose); err != nil {
+		return nil, err
+	}
+	switch {
+	case a.o.Stdio:
+		return nil, nil
+	case len(cfg.Identity.Issuers) > 0:
+		p, names, err := a.providers(ctx, cfg, base, verifier)
+		if err != nil || len(names) == 0 {
+			return nil, err
+		}
+		o.Providers, o.Issuers = p, names
+	case a.o.Terminal == nil || cfg.Identity.InsecureAnonymous:
+		return nil, nil
+	default:
+		if a.pairing == nil {
+			a.pairing = signin.NewPairing(local.Attached("browser"), a.showCode(base))
+		}
+		o.Pairing = a.pairing
+	}
+	o.Sessions = signin.NewSessions(a.browsers, a.endedUnder(cfg))
+	return pages.New(o)
+}
+
+// endedUnder reports sessions of people who could not sign in under a config,
+// or whose sign-in was taken back by their provider or the operator.
+func (a *App) endedUnder(cfg *config.Config) func(call.Identity) bool {
+	known := map[string]bool{}
+	for _, i := range cfg.Identity.Issuers {
+		known[i.URL] = true
+	}
+	if len(known) == 0 {
+		known[local.Issuer] = true
+	}
+	return func(id call.Identity) bool { return !known[id.Issuer] || a.endings.over(id) }
+}
+
+// providers are the issuers at which people can sign in, in their order.
+func (a *App) providers(ctx context.Context, cfg *config.Config, base string, verifier *jwt.Verifier) (*signin.Providers, []string, error) {
+	client, err := egress.Client(egress.Rules{Allow: cfg.Egress.Allow})
+	if err != nil {
+		return nil, nil, err
+	}
+	o := signin.Options{Redirect: base + pages.PathCallback, HTTP: client, Ring: a.ring, Once: once{a.nonces}.First, Log: a.o.Logger,
+		Verify: func(ctx context.Context, idToken string, w signin.Want) (call.Principal, error) {
+			return verifier.Person(ctx, idToken, jwt.SignIn{Issuer: w.Issuer, Client: w.Client, Nonce: w.Nonce, AccessToken: w.AccessToken})
+		}}
+	var names []string
+	for _, i := range cfg.Identity.Issuers {
+		if !i.SignIn.Enabled() {
+			continue
+		}
+		c := signin.Client{Issuer: i.URL, ID: i.SignIn.ClientID, Scopes: i.SignIn.Scopes}
+		if len(c.Scopes) == 0 && i.Provider == string(jwt.Entra) {
+			// Without it the token has no oid, by which users are known.
+			c.Scopes = []string{"profile"}
+		}
+		if i.SignIn.ClientSecret.IsSecret() {
+			if c.Secret, err = a.secrets.Resolve(ctx, i.SignIn.ClientSecret.Secret); err != nil {
+				return nil, nil, fmt.Errorf("issuer %s: client_secret: %w", i.URL, err)
+			}
+		}
+		o.Clients = append(o.Clients, c)
+		names = append(names, i.URL)
+	}
+	p, err := signin.NewProviders(o)
+	return p, names, err
+}
+
+// showCode shows codes on the terminal where the gateway runs. A line that is
+// taken for one of a server's is worth nothing to it: the code serves only the
+// browser that asked.
+func (a *App) showCode(base string) func(string) {
+	return func(code string) {
+		_, err := fmt.Fprintf(a.o.Terminal, "\n  A browser on this machine asks to sign in as the operator.\n"+
+			"  If that is you, type this code at %s and nowhere else:\n\n      %s\n\n  It is valid for five minutes. If it is not you, do nothing.\n\n", base+pages.PathSignIn, code)
+		if err != nil {
+			a.o.Logger.Error("the terminal cannot be written, so nobody can sign in", "err", err)
+		}
+	}
+}
+
+// listSessions lists legacy sessions and browsers that are signed in.
+func (a *App) listSessions(ctx context.Context, _ json.RawMessage) (any, error) {
+	rows := a.sessions.List()
+	browsers, err := signin.NewSessions(a.browsers, nil).List(ctx)
+	for _, b := range browsers {
+		rows = append(rows, gateway.SessionInfo{Digest: b.Name, Principal: b.Principal.String(), Path: "pages", Version: "browser", Created: b.Born, Used: b.Used})
+	}
+	return rows, err
+}
+
+// endSessions ends the sessions whose digest begins with name.
+func (a *App) endSessions(ctx context.Context, name string) (any, error) {
+	if len(name) < 8 {
+		return nil, errors.New("name at least 8 digits of the session's ID")
+	}
+	n, err := signin.NewSessions(a.browsers, nil).EndAll(ctx, func(s signin.Session) bool { return strings.HasPrefix(s.Name, name) })
+	return EndedAnswer{a.sessions.End(name) + n}, err
+}
