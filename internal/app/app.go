@@ -351,7 +351,7 @@ func limitsOf(cfg *config.Config) gateway.Limits {
 	l.PerPrincipal, l.Streams = c.PerPrincipalCalls, c.PerPrincipalStreams
 	l.AllStreams, l.Suspend = c.Streams, c.SuspendTimeout
 	l.Sessions, l.PrincipalOwn = c.Sessions, c.PerPrincipalSessions
-	l.ReadTime, l.WriteTime, l.SessionIdle = c.BodyTimeout, c.WriteTimeout, c.SessionTimeout
+	l.ReadTime, l.WriteTime, l.SessionIdle, l.SessionLife = c.BodyTimeout, c.WriteTimeout, c.SessionTimeout, c.SessionLifetime
 	l.ServerMessage = int(c.Result)
 	return l
 }

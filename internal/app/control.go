@@ -6,7 +6,13 @@ import (
 	"errors"
 	"path/filepath"
 	"sort"
+	"strconv"
+	"strings"
+	"time"
 
+	"github.com/munjigi/munjigi/internal/audit"
+	"github.com/munjigi/munjigi/internal/audit/log"
+	"github.com/munjigi/munjigi/internal/authn/signin"
 	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/control"
 	"github.com/munjigi/munjigi/internal/guard/all"
@@ -57,7 +63,7 @@ type ServerInfo struct {
 func (a *App) ServeControl(ctx context.Context) error {
 	return control.Serve(ctx, ControlPath(a.Config().Data), map[string]control.Handler{
 		OpSessionsList: a.listSessions,
-		OpSessionsEnd:  named(a.endSessions),
+		OpSessionsEnd:  named(func(ctx context.Context, name string) (any, error) { return a.EndSessions(ctx, name) }),
 		OpTokensList:   func(ctx context.Context, _ json.RawMessage) (any, error) { return a.Tokens(ctx) },
 		OpTokensNew: named(func(ctx context.Context, name string) (any, error) {
 			t, until, err := a.ClientToken(ctx, name)
@@ -76,6 +82,20 @@ func (a *App) ServeControl(ctx context.Context) error {
 		OpServers: func(context.Context, json.RawMessage) (any, error) { return Servers(a.Config()), nil },
 		OpReload:  func(ctx context.Context, _ json.RawMessage) (any, error) { return nil, a.Reload(ctx) },
 	})
+}
+
+// EndSessions ends the legacy sessions and those of browsers whose ID on the
+// record begins with prefix: at least 8 digits.
+func (a *App) EndSessions(ctx context.Context, prefix string) (EndedAnswer, error) {
+	if len(prefix) < 8 {
+		return EndedAnswer{}, errors.New("name at least 8 digits of the session's ID")
+	}
+	ended := EndedAnswer{a.sessions.End(prefix)}
+	browsers, err := signin.NewSessions(a.browsers, nil).EndAll(ctx, func(s signin.Session) bool { return strings.HasPrefix(s.Name, prefix) })
+	ended.Ended += browsers
+	e := audit.Event{ID: audit.NewID(), Time: time.Now(), Kind: audit.KindEvent, Stage: "administration", Effect: "allow",
+		Reason: "sessions-ended", Session: prefix[:min(len(prefix), 16)], Detail: map[string]string{"ended": strconv.Itoa(ended.Ended)}}
+	return ended, errors.Join(err, a.record.With(log.Strict).Record(ctx, &e))
 }
 
 func named(f func(ctx context.Context, name string) (any, error)) control.Handler {

@@ -80,7 +80,7 @@ func newRig(t *testing.T, conf string) *rig {
 		"data: " + filepath.Join(dir, "data") + "\n" + conf
 	r.write(conf)
 	load := func() (*config.Config, error) {
-		return config.Build{Getenv: func(string) string { return "" }}.Load(r.file)
+		return config.Build{Identity: true, Policy: true, Getenv: func(string) string { return "" }}.Load(r.file)
 	}
 	cfg, err := load()
 	if err != nil {

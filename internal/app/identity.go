@@ -66,11 +66,20 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 		}
 		o.Issuers = append(o.Issuers, issuerOf(i))
 	}
+	keys, err := a.keysOf(cfg, base, w.resources)
+	if err != nil {
+		return who{}, err
+	}
+	o.Confirm = keys.Confirm
 	if w.verifier, err = jwt.New(o); err != nil {
 		return who{}, err
 	}
 	w.authn = w.verifier
-	return a.workloads(cfg, client, o.Resources, w)
+	if w, err = a.workloads(cfg, client, o.Resources, w); err != nil {
+		return who{}, err
+	}
+	w.authn = keys.Over(w.authn)
+	return w, nil
 }
 
 // resourcesOf lists the protected resources: /mcp where it exists, and each

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -151,13 +150,4 @@ func (a *App) listSessions(ctx context.Context, _ json.RawMessage) (any, error) 
 		rows = append(rows, gateway.SessionInfo{Digest: b.Name, Principal: b.Principal.String(), Path: "pages", Version: "browser", Created: b.Born, Used: b.Used})
 	}
 	return rows, err
-}
-
-// endSessions ends the sessions whose digest begins with name.
-func (a *App) endSessions(ctx context.Context, name string) (any, error) {
-	if len(name) < 8 {
-		return nil, errors.New("name at least 8 digits of the session's ID")
-	}
-	n, err := signin.NewSessions(a.browsers, nil).EndAll(ctx, func(s signin.Session) bool { return strings.HasPrefix(s.Name, name) })
-	return EndedAnswer{a.sessions.End(name) + n}, err
 }

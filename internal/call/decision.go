@@ -99,6 +99,7 @@ const (
 	ReasonInvalidParams      Reason = "invalid-params"
 	ReasonNoSession          Reason = "no-session"
 	ReasonForeignSession     Reason = "foreign-session"
+	ReasonSteppedUp          Reason = "session-stepped-up"
 	ReasonReusedID           Reason = "reused-request-id"
 	ReasonUnaskedAnswer      Reason = "unasked-answer"
 	ReasonBadState           Reason = "bad-request-state"

@@ -57,6 +57,9 @@ type Config struct {
 	// MergedAudience is what tokens for /mcp name where the provider cannot
 	// mint its URL.
 	MergedAudience []string
+	// MergedRequireBinding are the methods of which a token for the merged
+	// endpoint needs one; see MergedBinding.
+	MergedRequireBinding []string
 	// AllowedOrigins and AllowedHosts are accepted besides the gateway's own.
 	AllowedOrigins []string
 	AllowedHosts   []string
@@ -78,17 +81,12 @@ type Config struct {
 	at map[string]position
 }
 
-// TLS names the absolute paths of a certificate chain and its key in PEM.
-type TLS struct{ Cert, Key string }
-
-// Enabled reports whether the gateway is served by TLS.
-func (t TLS) Enabled() bool { return t.Cert != "" }
-
 // Identity says who may call.
 type Identity struct {
 	// InsecureAnonymous lets everyone on loopback in.
 	InsecureAnonymous bool
 	Issuers           []Issuer
+	DPoP              DPoP
 	// SPIFFE are the trust domains whose workloads may call.
 	SPIFFE []TrustDomain
 }
@@ -171,8 +169,13 @@ type Server struct {
 	InsecureUnsandboxed bool
 	// Audience is what tokens for this server name where the identity
 	// provider cannot mint the server's own URL.
-	Audience   []string
-	Credential Credential
+	Audience []string
+	// RequireBinding are the methods of which a token for this server needs
+	// one; empty takes bearer tokens too.
+	RequireBinding []string
+	Credential     Credential
+	// TLS is how a server that is a URL is reached.
+	TLS ServerTLS
 	// Timeout is how long a call may show no sign of life; any message of the
 	// server for that call is one.
 	Timeout time.Duration

@@ -40,6 +40,12 @@ func (c *Config) Departures() []Departure {
 	if c.Identity.InsecureAnonymous {
 		add("identity.insecure_anonymous", "true", "every program on this machine may call without a token")
 	}
+	if c.Identity.DPoP.NonceOff {
+		add("identity.dpop.nonce", "off", "proofs of possession may have been made in advance, as far as their window goes")
+	}
+	if w := c.Identity.DPoP.Window; w > DefaultDPoPWindow {
+		add("identity.dpop.window", w.String(), "is looser than the default of "+DefaultDPoPWindow.String())
+	}
 	for i, v := range c.Egress.Allow {
 		add(index("egress.allow", i), Visible(v), "the gateway itself may fetch from this host although it is private")
 	}

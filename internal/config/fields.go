@@ -31,6 +31,7 @@ func topFields() []field[reading] {
 			s.words(n, key, &r.Merged)
 		}},
 		{"merged_audience", func(s *source, n *yaml.Node, key string, r *reading) { s.words(n, key, &r.MergedAudience) }},
+		{"merged_require_binding", func(s *source, n *yaml.Node, key string, r *reading) { s.bindings(n, key, &r.MergedRequireBinding) }},
 		{"allowed_origins", func(s *source, n *yaml.Node, key string, r *reading) {
 			s.checked(n, key, checkOrigin, &r.AllowedOrigins)
 		}},
@@ -65,16 +66,10 @@ func floors() []string {
 	return []string{"2025-03-26", DefaultFloor, "2025-11-25", "2026-07-28"}
 }
 
-func tlsFields() []field[TLS] {
-	return []field[TLS]{
-		{"cert", func(s *source, n *yaml.Node, key string, t *TLS) { t.Cert = s.pathAt(n, key) }},
-		{"key", func(s *source, n *yaml.Node, key string, t *TLS) { t.Key = s.pathAt(n, key) }},
-	}
-}
-
 func identityFields() []field[Identity] {
 	return []field[Identity]{
 		{"insecure_anonymous", func(s *source, n *yaml.Node, key string, i *Identity) { s.flag(n, key, &i.InsecureAnonymous) }},
+		{"dpop", func(s *source, n *yaml.Node, key string, i *Identity) { readMapping(s, n, key, dpopFields(), &i.DPoP) }},
 		{"issuers", func(s *source, n *yaml.Node, key string, i *Identity) {
 			s.items(n, key, func(at string, item *yaml.Node) {
 				var issuer Issuer
@@ -253,14 +248,16 @@ func (s *source) complain(n *yaml.Node, key string, c complaint) {
 func Keys() []string {
 	keys := leaves("", topFields(), "tls", "identity", "egress", "servers", "guards", "audit", "limits")
 	keys = append(keys, leaves("tls.", tlsFields())...)
-	keys = append(keys, leaves("identity.", identityFields())...)
+	keys = append(keys, leaves("identity.", identityFields(), "dpop")...)
+	keys = append(keys, leaves("identity.dpop.", dpopFields())...)
 	keys = append(keys, leaves("identity.issuers[].", issuerFields(), "introspection", "logout", "signin")...)
 	keys = append(keys, leaves("identity.issuers[].introspection.", introspectionFields())...)
 	keys = append(keys, leaves("identity.issuers[].logout.", logoutFields())...)
 	keys = append(keys, leaves("identity.spiffe[].", trustDomainFields())...)
 	keys = append(keys, leaves("identity.issuers[].signin.", signInFields())...)
 	keys = append(keys, leaves("egress.", egressFields())...)
-	keys = append(keys, leaves("servers.*.", serverFields(), "credential", "audit")...)
+	keys = append(keys, leaves("servers.*.", serverFields(), "credential", "tls", "audit")...)
+	keys = append(keys, leaves("servers.*.tls.", serverTLSFields())...)
 	keys = append(keys, leaves("servers.*.credential.", credentialFields())...)
 	keys = append(keys, leaves("servers.*.audit.", auditFields())...)
 	keys = append(keys, leaves("guards.*.", guardFields())...)

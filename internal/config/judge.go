@@ -29,6 +29,7 @@ func (s *source) judge(r *reading) {
 	s.judgeIdentity(r)
 	s.judgeTLS(r)
 	s.judgeMerged(r)
+	s.judgeBinding(r)
 	if len(r.Policy) > 0 && !r.build.Policy {
 		s.failKey("policy", "asks for policies, which this build does not have",
 			"take policy: out, or run a build that has them; until then every caller may call every tool")
@@ -123,20 +124,16 @@ func (s *source) judgeTLS(r *reading) {
 	if r.TLS.Key == "" && !s.said("tls.key") {
 		s.failKey("tls", "names no key", "write cert: and key:, the paths of two PEM files")
 	}
-	for _, f := range [][2]string{{"tls.cert", r.TLS.Cert}, {"tls.key", r.TLS.Key}} {
-		key, path := f[0], f[1]
-		if path == "" {
-			continue
-		}
-		if info := s.judgeFile(key, path); info != nil && key == "tls.key" && readableByAll(info) {
-			s.warnKey(key, "can be read by every user of this machine", "chmod 600 the file")
-		}
-	}
+	s.judgeFile("tls.cert", r.TLS.Cert)
+	s.judgeKeyFile("tls.key", r.TLS.Key)
 }
 
 // judgeFile holds that a PEM file is there and nobody else can change it. It
 // returns nil when it is not.
 func (s *source) judgeFile(key, path string) os.FileInfo {
+	if path == "" {
+		return nil
+	}
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:

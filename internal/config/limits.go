@@ -37,6 +37,9 @@ type Limits struct {
 	IdleTimeout time.Duration
 	// SessionTimeout is how long an unused legacy session is kept.
 	SessionTimeout time.Duration
+	// SessionLifetime is how long a legacy session is kept however much it is
+	// used.
+	SessionLifetime time.Duration
 	// SuspendTimeout is how long a call waits for a client's answer to a
 	// server's question.
 	SuspendTimeout time.Duration
@@ -83,6 +86,7 @@ func limits() []limit {
 		{"write_timeout", limitTime, 30 * sec, 100 * ms, 3600 * sec, func(l *Limits) any { return &l.WriteTimeout }},
 		{"idle_timeout", limitTime, 120 * sec, sec, day, func(l *Limits) any { return &l.IdleTimeout }},
 		{"session_timeout", limitTime, 1800 * sec, sec, 7 * day, func(l *Limits) any { return &l.SessionTimeout }},
+		{"session_lifetime", limitTime, day, sec, 30 * day, func(l *Limits) any { return &l.SessionLifetime }},
 		{"suspend_timeout", limitTime, 300 * sec, sec, day, func(l *Limits) any { return &l.SuspendTimeout }},
 		{"drain_timeout", limitTime, 10 * sec, 100 * ms, 3600 * sec, func(l *Limits) any { return &l.DrainTimeout }},
 	}

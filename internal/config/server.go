@@ -60,7 +60,11 @@ func serverFields() []field[Server] {
 		{"shared", func(s *source, n *yaml.Node, key string, v *Server) { s.flag(n, key, &v.Shared) }},
 		{"insecure_unsandboxed", func(s *source, n *yaml.Node, key string, v *Server) { s.flag(n, key, &v.InsecureUnsandboxed) }},
 		{"audience", func(s *source, n *yaml.Node, key string, v *Server) { s.words(n, key, &v.Audience) }},
+		{"require_binding", func(s *source, n *yaml.Node, key string, v *Server) { s.bindings(n, key, &v.RequireBinding) }},
 		{"credential", readCredential},
+		{"tls", func(s *source, n *yaml.Node, key string, v *Server) {
+			readMapping(s, n, key, serverTLSFields(), &v.TLS)
+		}},
 		{"timeout", durationField(func(v *Server) *time.Duration { return &v.Timeout }, time.Second, 24*time.Hour)},
 		{"deadline", durationField(func(v *Server) *time.Duration { return &v.Deadline }, time.Second, 24*time.Hour)},
 		{"idle_timeout", durationField(func(v *Server) *time.Duration { return &v.IdleTimeout }, time.Second, 24*time.Hour)},

@@ -17,7 +17,7 @@ listen: 127.0.0.1:8931
 protocol_floor: 2025-03-26
 allowed_origins: [https://app.example.com]
 allowed_hosts: [gateway.internal]
-identity: { insecure_anonymous: true }
+identity: { insecure_anonymous: true, dpop: { nonce: off, window: 2m } }
 egress: { allow: [10.0.0.1] }
 guards: { a: { mode: off }, b: { mode: monitor }, c: { mode: enforce } }
 audit: { durability: relaxed }
@@ -48,6 +48,7 @@ limits:
   write_timeout: 31s
   idle_timeout: 121s
   session_timeout: 31m
+  session_lifetime: 25h
   suspend_timeout: 6m
   drain_timeout: 11s
 `
@@ -67,6 +68,8 @@ limits:
 		"allowed_origins[0]=https://app.example.com",
 		"allowed_hosts[0]=gateway.internal",
 		"identity.insecure_anonymous=true",
+		"identity.dpop.nonce=off",
+		"identity.dpop.window=2m0s",
 		"egress.allow[0]=10.0.0.1",
 		"servers.x.insecure_unsandboxed=true",
 		"servers.x.shared=true",
@@ -92,6 +95,7 @@ limits:
 		"limits.write_timeout=31s",
 		"limits.idle_timeout=2m1s",
 		"limits.session_timeout=31m0s",
+		"limits.session_lifetime=25h0m0s",
 		"limits.suspend_timeout=6m0s",
 		"limits.drain_timeout=11s",
 	}
@@ -126,9 +130,11 @@ func TestRelaxedServer(t *testing.T) {
 func TestEveryKeyIsClassified(t *testing.T) {
 	t.Parallel()
 	weakens := words(`protocol_floor allowed_origins allowed_hosts identity.insecure_anonymous identity.issuers[].scopes identity.issuers[].max_lifetime identity.issuers[].introspection.cache identity.spiffe[].scopes egress.allow egress.ca
+		identity.dpop.nonce identity.dpop.window
 		servers.*.insecure_unsandboxed servers.*.shared servers.*.deadline servers.*.max_processes servers.*.audit.durability
 		guards.*.mode audit.durability limits.*`)
-	neutral := words(`listen public_url data tls.cert tls.key merged identity.issuers identity.issuers[].issuer identity.issuers[].provider identity.issuers[].algorithms
+	neutral := words(`tls.client_auth tls.client_ca identity.dpop.algorithms servers.*.require_binding merged_require_binding servers.*.tls.ca servers.*.tls.cert servers.*.tls.key
+		listen public_url data tls.cert tls.key merged identity.issuers identity.issuers[].issuer identity.issuers[].provider identity.issuers[].algorithms
 		identity.spiffe identity.spiffe[].trust_domain identity.spiffe[].bundle identity.issuers[].types identity.issuers[].jwks_uri identity.issuers[].clock_skew merged_audience policy
 		identity.issuers[].groups_claim identity.issuers[].roles_claim identity.issuers[].tenant_claim identity.issuers[].known_as
 		identity.issuers[].introspection.tokens identity.issuers[].introspection.endpoint identity.issuers[].introspection.client_id

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/munjigi/munjigi/internal/audit"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/mcp"
 )
@@ -153,23 +154,63 @@ func (g *Gateway) session(c *call.Call, in *inbound, out *httpOut) *refusal {
 	if v := in.http.Header.Get(mcp.HeaderVersion); v != "" && mcp.EraOf(mcp.Version(v)) == mcp.Modern {
 		return nil // 2026-07-28: "ignore it, and do not mint or echo session IDs"
 	}
-	s, foreign := (*Session)(nil), false
+	in.era = mcp.Legacy
+	s, what := (*Session)(nil), foundNone
 	if len(ids) == 1 {
-		s, foreign = g.o.Sessions.find(ids[0], c.Principal, in.path)
+		s, what = g.o.Sessions.find(ids[0], c.Principal, in.path)
 	}
-	if s == nil {
-		why := call.ReasonNoSession
-		if foreign {
-			why = call.ReasonForeignSession
-			g.note(in.http.Context(), call.Decode, call.ReasonForeignSession, in.server, c.Principal.String(),
-				map[string]string{"alarm": "a session of another principal was presented"})
-		}
-		in.era = mcp.Legacy
-		return refuseDecision(call.Decision{Stage: call.Decode, Reason: why})
+	if what != foundOwn {
+		return g.noSession(c, in, s, what)
 	}
 	in.session, in.peer = s, &s.peer
 	out.session = s
 	return nil
+}
+
+// noSession refuses a session ID that is not the caller's. What is somebody
+// else's looks like what does not exist, also to who counts the tries: both
+// become more costly to the one who makes them, and to nobody else.
+func (g *Gateway) noSession(c *call.Call, in *inbound, s *Session, what found) *refusal {
+	why := call.ReasonNoSession
+	ctx := in.http.Context()
+	switch what {
+	case foundForeign:
+		why = call.ReasonForeignSession
+		g.alarm(ctx, c, in, s)
+	case foundWider:
+		why = call.ReasonSteppedUp
+		g.o.Sessions.close(s)
+	}
+	if what != foundWider {
+		if ok, wait := g.o.Sessions.strays.Allow(c.Principal.ClientKey()); !ok {
+			r := refuseDecision(call.Decision{Stage: call.Decode, Reason: call.ReasonTooMany, Detail: string(why) + ": too many sessions that are not the caller's"})
+			r.retry = int(wait/time.Second) + 1
+			return r.say("too many sessions that are not yours: wait, then send initialize")
+		}
+	}
+	return refuseDecision(call.Decision{Stage: call.Decode, Reason: why})
+}
+
+// alarm tells that a session was presented by somebody else. The session lives
+// on: ending it would be a weapon against its owner.
+func (g *Gateway) alarm(ctx context.Context, c *call.Call, in *inbound, s *Session) {
+	who := c.Principal.ClientKey()
+	if ok, _ := g.o.Sessions.alarms.Allow(who); !ok {
+		return // the calls themselves are on the record
+	}
+	by := "another principal"
+	if s.principal.Key() == c.Principal.Key() {
+		by = "another client of the same principal"
+	}
+	g.o.Logger.WarnContext(ctx, "a session was presented by somebody else", "id", string(c.ID), "session", s.digest,
+		"by", c.Principal.String(), "client", c.Principal.Identity().Client, "owner", s.principal.String())
+	e := audit.Event{ID: string(call.NewID()), Time: time.Now(), Kind: audit.KindEvent, Stage: call.Decode.String(), Effect: call.Deny.String(),
+		Reason: string(call.ReasonForeignSession), Principal: c.Principal.String(), Client: c.Principal.Identity().Client, Server: g.known(in.server),
+		Session: s.digest, Detail: map[string]string{"alarm": "a session was presented by " + by, "call": string(c.ID),
+			"owner": s.principal.String(), "owner.client": s.principal.Identity().Client, "address": in.http.RemoteAddr}}
+	if err := g.o.Record.Record(context.WithoutCancel(ctx), &e); err != nil {
+		g.o.Logger.Error("the record cannot be written", "err", err)
+	}
 }
 
 // sessionContext is the context of a POST: a modern client that goes away

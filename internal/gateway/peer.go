@@ -16,11 +16,14 @@ import (
 type peer struct {
 	mu       sync.Mutex
 	speaks   mcp.Era
-	inflight map[string]context.CancelCauseFunc
+	inflight map[string]*claimed
 	waiting  map[string]*pending
 	used     used
 	next     uint64
 }
+
+// claimed is one request under way.
+type claimed struct{ cancel context.CancelCauseFunc }
 
 // pending is a question put to the client.
 type pending struct {
@@ -58,31 +61,35 @@ func (p *peer) opens(e mcp.Era) {
 }
 
 // begin claims a request ID until end is called. It fails, and says why, when
-// the ID is in use or, in the legacy era, was.
-func (p *peer) begin(ctx context.Context, id mcp.ID) (_ context.Context, end func(), why call.Reason, text string) {
+// the ID is in use or, in the legacy era, was. free gives the ID back: it is
+// called before the answer is written, since a client may use it again then.
+func (p *peer) begin(ctx context.Context, id mcp.ID) (_ context.Context, free, end func(), why call.Reason, text string) {
 	key := idKey(id.Raw())
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, running := p.inflight[key]; running {
-		return nil, nil, call.ReasonReusedID, "this request ID is in use"
+		return nil, nil, nil, call.ReasonReusedID, "this request ID is in use"
 	}
 	if len(p.inflight) >= maxInflight {
-		return nil, nil, call.ReasonTooMany, "too many requests are under way: wait and try again"
+		return nil, nil, nil, call.ReasonTooMany, "too many requests are under way: wait and try again"
 	}
 	if p.speaks == mcp.Legacy && !p.used.add(key) {
-		return nil, nil, call.ReasonReusedID, "this request ID was used before in this session: take a new one"
+		return nil, nil, nil, call.ReasonReusedID, "this request ID was used before in this session: take a new one"
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	if p.inflight == nil {
-		p.inflight = map[string]context.CancelCauseFunc{}
+		p.inflight = map[string]*claimed{}
 	}
-	p.inflight[key] = cancel
-	return ctx, func() {
+	r := &claimed{cancel}
+	p.inflight[key] = r
+	free = func() {
 		p.mu.Lock()
-		delete(p.inflight, key)
-		p.mu.Unlock()
-		cancel(nil)
-	}, "", ""
+		defer p.mu.Unlock()
+		if p.inflight[key] == r {
+			delete(p.inflight, key)
+		}
+	}
+	return ctx, free, func() { free(); cancel(nil) }, "", ""
 }
 
 // opened notes the ID of the initialize that opened a session.
@@ -95,10 +102,10 @@ func (p *peer) opened(id mcp.ID) {
 // cancel ends the request of an ID, if there is one.
 func (p *peer) cancel(rawID []byte, why error) {
 	p.mu.Lock()
-	cancel := p.inflight[idKey(string(rawID))]
+	r := p.inflight[idKey(string(rawID))]
 	p.mu.Unlock()
-	if cancel != nil {
-		cancel(why)
+	if r != nil {
+		r.cancel(why)
 	}
 }
 
@@ -106,8 +113,8 @@ func (p *peer) cancel(rawID []byte, why error) {
 func (p *peer) cancelAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, cancel := range p.inflight {
-		cancel(errEnded)
+	for _, r := range p.inflight {
+		r.cancel(errEnded)
 	}
 }
 

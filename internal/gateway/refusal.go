@@ -87,7 +87,7 @@ func refuseDecision(d call.Decision) *refusal {
 		r.code, r.text = mcp.CodeInvalidParams, "requestState is not valid for this request: start the call again without it"
 	case call.ReasonCallLost:
 		r.code, r.text = mcp.CodeInvalidParams, "the call that waited for this answer is gone, nothing was executed again: start it anew"
-	case call.ReasonNoSession, call.ReasonForeignSession:
+	case call.ReasonNoSession, call.ReasonForeignSession, call.ReasonSteppedUp:
 		r.status, r.text = http.StatusNotFound, "there is no such session: send initialize again"
 	case call.ReasonMissingCapability:
 		r.status, r.code, r.text = http.StatusBadRequest, mcp.CodeMissingCapability, "Missing required client capability"

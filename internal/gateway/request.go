@@ -28,13 +28,13 @@ func (g *Gateway) claim(ctx context.Context, c *call.Call, in *inbound, out outb
 	if in.msg.Kind != mcp.Request || in.peer == nil || in.peer.era() == 0 {
 		return ctx, func() {}, nil
 	}
-	cctx, end, why, text := in.peer.begin(ctx, in.msg.ID)
+	cctx, free, end, why, text := in.peer.begin(ctx, in.msg.ID)
 	if why != "" {
 		return ctx, func() {}, deny(c, call.Clear, why, text).say(text)
 	}
 	switch o := out.(type) {
 	case *lineOut:
-		o.call = cctx
+		o.call, o.free = cctx, free
 	case *httpOut:
 		o.call = cctx
 	}
@@ -314,7 +314,7 @@ func (g *Gateway) answer(ctx context.Context, c *call.Call, in *inbound, out out
 	if in.http != nil && !g.o.Authn.Current(c.Principal) {
 		// The proof ended while the call was under way.
 		r := deny(c, call.InspectResult, call.ReasonUnauthenticated, "the proof ended during the call")
-		r.challenge = "Bearer"
+		r.challenge = scheme(c.Principal)
 		return r
 	}
 	d, seen := g.o.Guards.Inspect(ctx, guard.Result, call.InspectResult, guard.Subject{Principal: c.Principal, Target: c.Target, Raw: result})

@@ -22,8 +22,21 @@ type Resource struct {
 	Issuers   []string
 	Scopes    []string // all that this resource knows
 	Least     []string // what a first token should ask for
+	// Binding says to which keys its tokens may and must be bound.
+	Binding Binding
 	// ScopesIgnored names the issuers whose tokens need no scopes.
 	ScopesIgnored map[string]bool
+}
+
+// Binding is what metadata and challenges say of bound tokens.
+type Binding struct {
+	// Algorithms are those of DPoP proofs (RFC 9449); empty takes none.
+	Algorithms []string
+	// DPoPOnly takes only tokens that are bound to a DPoP key.
+	DPoPOnly bool
+	// Certificates reports that tokens may be bound to client certificates (RFC
+	// 8705).
+	Certificates bool
 }
 
 // metadata is the protected resource metadata (RFC 9728 section 2).
@@ -32,6 +45,9 @@ type metadata struct {
 	AuthorizationServers []string `json:"authorization_servers"`
 	ScopesSupported      []string `json:"scopes_supported,omitempty"`
 	BearerMethods        []string `json:"bearer_methods_supported"`
+	DPoPAlgorithms       []string `json:"dpop_signing_alg_values_supported,omitempty"`
+	DPoPOnly             bool     `json:"dpop_bound_access_tokens_required,omitempty"`
+	Certificates         bool     `json:"tls_client_certificate_bound_access_tokens,omitempty"`
 }
 
 // serveMetadata answers at the path-inserted well-known URL of each resource.
@@ -49,7 +65,8 @@ func (g *Gateway) serveMetadata(c *call.Call, in *inbound, out *httpOut) {
 		g.astray(c, in, out, deny(c, call.Accept, call.ReasonBadMethod, "").say("metadata is read by GET"))
 		return
 	}
-	b, err := json.Marshal(metadata{Resource: res.URL, AuthorizationServers: res.Issuers, ScopesSupported: res.Least, BearerMethods: []string{"header"}})
+	b, err := json.Marshal(metadata{Resource: res.URL, AuthorizationServers: res.Issuers, ScopesSupported: res.Least, BearerMethods: []string{"header"},
+		DPoPAlgorithms: res.Binding.Algorithms, DPoPOnly: res.Binding.DPoPOnly, Certificates: res.Binding.Certificates})
 	if err != nil {
 		g.astray(c, in, out, deny(c, call.Accept, call.ReasonInternal, err.Error()))
 		return
@@ -99,8 +116,19 @@ func (g *Gateway) scoped(c *call.Call, in *inbound, t call.Target) *refusal {
 		}
 	}
 	r := deny(c, call.Authorize, call.ReasonInsufficientScope, need)
-	r.challenge = `Bearer error="insufficient_scope", scope="` + strings.Join(ask, " ") + `", resource_metadata="` + res.Metadata + `"`
+	r.challenge = scheme(c.Principal) + ` error="insufficient_scope", scope="` + strings.Join(ask, " ") + `", resource_metadata="` + res.Metadata + `"`
+	if id.Confirmation.JKT != "" {
+		r.challenge += `, algs="` + strings.Join(res.Binding.Algorithms, " ") + `"`
+	}
 	return r
+}
+
+// scheme is the one by which a principal's token has to come.
+func scheme(p call.Principal) string {
+	if p.Identity().Confirmation.JKT != "" {
+		return "DPoP"
+	}
+	return "Bearer"
 }
 
 // allowed is scoped for one server of a merged request, where a server whose

@@ -3,19 +3,23 @@ package gateway
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/munjigi/munjigi/internal/audit"
+	"github.com/munjigi/munjigi/internal/base/limit"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/mcp"
 )
 
 // Session is one legacy session of a downstream client. A session never
 // authenticates: each request brings its own proof, and the session only
-// answers to the principal that opened it.
+// answers to the principal and the client that opened it. Another client of the
+// same user is somebody else here: what the session holds upstream was given to
+// the first.
 type Session struct {
 	peer
 	id, digest string
@@ -59,16 +63,29 @@ type Sessions struct {
 	owned  map[string]int
 	limits Limits
 	ended  func(*Session)
+	// strays bounds how often a client presents a session that is not its own,
+	// alarms how many of those are told one by one.
+	strays, alarms *limit.Keyed
 }
+
+// What a client may present that is not its own: enough for all of its sessions
+// after a restart that forgot them, too little to look for others'.
+const (
+	strayBurst = 100
+	strayRate  = 1 // per second
+	alarmBurst = 10
+	alarmRate  = 1.0 / 60
+)
 
 // NewSessions returns an empty table. ended is told of every session that
 // ends, by whatever cause.
 func NewSessions(l Limits, ended func(key string)) *Sessions {
-	return &Sessions{byID: map[string]*Session{}, owned: map[string]int{}, limits: l, ended: func(s *Session) {
-		if ended != nil {
-			ended(s.key)
-		}
-	}}
+	return &Sessions{byID: map[string]*Session{}, owned: map[string]int{}, limits: l,
+		strays: limit.NewKeyed(strayRate, strayBurst, maxKeys), alarms: limit.NewKeyed(alarmRate, alarmBurst, maxKeys), ended: func(s *Session) {
+			if ended != nil {
+				ended(s.key)
+			}
+		}}
 }
 
 // open makes a session with 128 bits and more of randomness in its ID.
@@ -89,23 +106,49 @@ func (t *Sessions) open(p call.Principal, path string) (*Session, bool) {
 	return s, true
 }
 
-// find returns the session of an ID for a principal and path. foreign reports
-// that it is somebody else's; the caller of find must answer both alike.
-func (t *Sessions) find(id string, p call.Principal, path string) (s *Session, foreign bool) {
+// found is what a session ID means to who presents it.
+type found uint8
+
+const (
+	foundNone    found = iota // there is none, or it has run out
+	foundOwn                  // it is the presenter's
+	foundForeign              // it belongs to another principal, or to another client of the same
+	foundWider                // it is the presenter's, who has come by more rights since it was opened
+)
+
+// find returns the session of an ID. Whatever it found that is not the
+// presenter's own, the presenter must be answered as if there were none.
+func (t *Sessions) find(id string, p call.Principal, path string) (*Session, found) {
 	t.mu.RLock()
-	s = t.byID[id]
+	s := t.byID[id]
 	t.mu.RUnlock()
-	if s == nil {
-		return nil, false
-	}
-	if s.principal.Key() != p.Key() {
-		return nil, true
-	}
-	if s.path != path || t.stale(s, time.Now()) {
-		return nil, false
+	switch {
+	case s == nil:
+		return nil, foundNone
+	case s.principal.ClientKey() != p.ClientKey():
+		return s, foundForeign
+	case s.path != path || t.stale(s, time.Now()):
+		return nil, foundNone
+	case wider(s.principal.Identity(), p.Identity()):
+		return s, foundWider
 	}
 	s.used.Store(time.Now().UnixNano())
-	return s, false
+	return s, foundOwn
+}
+
+// wider reports that a proof gives more than the one that a session was opened
+// with: a scope, role or group that was not there, or a stronger or other
+// sign-in. Less is no reason to end a session: each request is judged by the
+// proof that it brings.
+func wider(was, now call.Identity) bool {
+	for _, l := range [][2][]string{{was.Scopes, now.Scopes}, {was.Roles, now.Roles}, {was.Groups, now.Groups}, {was.AMR, now.AMR}} {
+		for _, s := range l[1] {
+			if !slices.Contains(l[0], s) {
+				return true
+			}
+		}
+	}
+	return now.ACR != "" && now.ACR != was.ACR
 }
 
 func (t *Sessions) stale(s *Session, now time.Time) bool {

@@ -271,6 +271,7 @@ type lineOut struct {
 	in *inbound
 	// call is the context of a request; nil for other messages.
 	call context.Context //nolint:containedctx // its cause says why the request ended
+	free func()          // gives the request's ID back; nil where none was taken
 }
 
 // hushed reports that the client cancelled the request: it is told nothing
@@ -294,6 +295,9 @@ func (o *lineOut) finish(_ int, _ *refusal, rel call.Release) {
 	b, err := rel.Take()
 	if err != nil || o.hushed() || o.in.msg.Kind == mcp.Notification || o.in.msg.Kind == mcp.Result || o.in.msg.Kind == mcp.ErrorReply {
 		return
+	}
+	if o.free != nil {
+		o.free()
 	}
 	_ = o.k.write(b)
 }
