@@ -89,6 +89,7 @@ type App struct {
 	sessions  *gateway.Sessions
 	catalog   *catalog.Catalog
 	gens      generations
+	holds     proofs
 	secrets   secret.Schemes
 	browsers  store.KV        // sessions of the pages
 	pairing   *signin.Pairing // its codes outlive a reload
@@ -285,6 +286,7 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	if err != nil {
 		return fail(err)
 	}
+	a.holds.by.Store(&id.authn)
 	if id.verifier != nil {
 		a.verifier = id.verifier
 		a.svids = id.svids

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,9 +28,12 @@ type running struct {
 	cfg    config.Server
 	floor  string
 	limits config.Limits
-	server upstream.Server
-	bridge *bridge.Server // nil for the demo
-	stop   func(context.Context) error
+	// egress and issuers are what its credential may reach and exchange.
+	egress  []string
+	issuers []config.Issuer
+	server  upstream.Server
+	bridge  *bridge.Server // nil for the demo
+	stop    func(context.Context) error
 	// refresh reads the secrets of its credential again; may be nil.
 	refresh func(context.Context) error
 }
@@ -44,13 +48,13 @@ func (r *running) close(ctx context.Context) error {
 // server returns the server of a config: the one that runs already when
 // nothing about it changed.
 func (a *App) server(ctx context.Context, cfg *config.Config, s config.Server) (r *running, isNew bool, err error) {
-	if old := a.servers[s.Name]; old != nil && reflect.DeepEqual(old.cfg, s) && old.floor == cfg.ProtocolFloor && old.limits == cfg.Limits {
+	if old := a.servers[s.Name]; old != nil && reflect.DeepEqual(old.cfg, s) && old.floor == cfg.ProtocolFloor && old.limits == cfg.Limits && slices.Equal(old.egress, cfg.Egress.Allow) && reflect.DeepEqual(old.issuers, cfg.Identity.Issuers) {
 		if old.refresh != nil {
 			err = old.refresh(ctx)
 		}
 		return old, false, err
 	}
-	out, err := a.credential(ctx, s)
+	out, err := a.credential(ctx, cfg, s)
 	if err != nil {
 		return nil, false, fmt.Errorf("credential: %w", err)
 	}
@@ -92,7 +96,7 @@ func (a *App) server(ctx context.Context, cfg *config.Config, s config.Server) (
 	if err != nil {
 		return nil, false, err
 	}
-	return &running{cfg: s, floor: cfg.ProtocolFloor, limits: cfg.Limits, server: b, bridge: b, stop: b.Close, refresh: out.refresh}, true, nil
+	return &running{cfg: s, floor: cfg.ProtocolFloor, limits: cfg.Limits, egress: cfg.Egress.Allow, issuers: cfg.Identity.Issuers, server: b, bridge: b, stop: b.Close, refresh: out.refresh}, true, nil
 }
 
 func eraOf(e config.Era) bridge.EraSetting {

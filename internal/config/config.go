@@ -199,29 +199,6 @@ type EnvVar struct {
 	Value Value
 }
 
-// CredentialType says how the gateway authenticates to a server.
-type CredentialType string
-
-// The types of credential that this build knows.
-const (
-	CredentialNone   CredentialType = "none"
-	CredentialStatic CredentialType = "static"
-)
-
-// Credential is how the gateway authenticates to a server.
-type Credential struct {
-	Type CredentialType
-	// Headers are set on each request when Type is static. Each value has a
-	// secret.
-	Headers []CredentialHeader
-}
-
-// CredentialHeader is one HTTP header, its name in canonical form.
-type CredentialHeader struct {
-	Name  string
-	Value Value
-}
-
 // Mode is how a guard works.
 type Mode string
 

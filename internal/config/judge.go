@@ -77,6 +77,7 @@ func (s *source) judgeServer(r *reading, v Server) {
 				"write insecure_unsandboxed: true if you trust this exact command with all that you may do yourself, or enabled: false")
 		}
 	}
+	s.judgeCredential(r, v)
 	if v.Timeout > v.Deadline {
 		s.failKey(at+".timeout", fmt.Sprintf("has a timeout of %v, longer than the deadline of %v", v.Timeout, v.Deadline), "make the deadline at least as long as the timeout")
 	}

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"net/textproto"
 	"strings"
 	"time"
 
@@ -191,75 +190,6 @@ func readURL(s *source, n *yaml.Node, key string, v *Server) {
 		s.warn(n, key, "looks as if it held a secret in the clear",
 			`write { prefix: "https://…", secret: env:NAME }, or give the server the secret in a header (credential:)`)
 	}
-}
-
-func readCredential(s *source, n *yaml.Node, key string, v *Server) {
-	c := Credential{}
-	readMapping(s, n, key, credentialFields(), &c)
-	switch {
-	case c.Type == "" && n.Kind == yaml.MappingNode:
-		if _, said := s.at[join(key, "type")]; !said {
-			s.fail(n, key, "has no type", "write type: static or type: none")
-		}
-	case c.Type == CredentialStatic && len(c.Headers) == 0:
-		if _, said := s.at[join(key, "headers")]; !said {
-			s.fail(n, key, "names no header", `write headers: { Authorization: { prefix: "Bearer ", secret: env:NAME } }`)
-		}
-	case c.Type == CredentialNone && len(c.Headers) > 0:
-		s.fail(n, key, "has headers that are not sent", "write type: static, or take the headers out")
-	}
-	v.Credential = c
-}
-
-func credentialFields() []field[Credential] {
-	return []field[Credential]{
-		{"type", func(s *source, n *yaml.Node, key string, c *Credential) {
-			if t, ok := s.oneOf(n, key, string(CredentialNone), string(CredentialStatic)); ok {
-				c.Type = CredentialType(t)
-			}
-		}},
-		{"headers", readCredentialHeaders},
-	}
-}
-
-func readCredentialHeaders(s *source, n *yaml.Node, key string, c *Credential) {
-	seen := map[string]bool{}
-	s.members(n, key, func(name string, k, node *yaml.Node) {
-		at := join(key, name)
-		s.at[at] = position{node.Line, node.Column}
-		canonical := textproto.CanonicalMIMEHeaderKey(name)
-		switch {
-		case !headerName(name):
-			s.fail(k, at, "is not a name for a header", "use letters, digits and -")
-			return
-		case reservedHeader(canonical):
-			s.fail(k, at, "is a header that the gateway sets itself", "take it out: only a credential's own headers belong here")
-			return
-		case seen[canonical]:
-			s.fail(k, at, "is written twice, in other letters", "keep one of the two")
-			return
-		}
-		seen[canonical] = true
-		if node.Kind == yaml.ScalarNode {
-			s.fail(node, at, "must name a secret, and is text", `write { secret: env:NAME }, with what stands before it as prefix: "Bearer "`)
-			return
-		}
-		value, ok := s.value(node, at)
-		if !ok {
-			return
-		}
-		if strings.ContainsFunc(value.Text, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
-			s.fail(node, at, "has a prefix with characters that a header cannot carry", "use plain ASCII")
-			return
-		}
-		c.Headers = append(c.Headers, CredentialHeader{Name: canonical, Value: value})
-	})
-}
-
-// CredentialHeaderName reports whether a credential may be sent in a header of
-// this name: a token of RFC 9110 that the gateway does not set itself.
-func CredentialHeaderName(name string) bool {
-	return headerName(name) && !reservedHeader(textproto.CanonicalMIMEHeaderKey(name))
 }
 
 // headerName reports whether s is a token of RFC 9110, section 5.6.2.

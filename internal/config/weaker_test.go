@@ -142,7 +142,17 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		identity.issuers[].logout.clients
 		identity.issuers[].signin.client_id identity.issuers[].signin.client_secret identity.issuers[].signin.scopes
 		servers.*.command servers.*.env servers.*.cwd servers.*.url servers.*.era servers.*.enabled servers.*.audience
-		servers.*.credential.type servers.*.credential.headers servers.*.timeout servers.*.idle_timeout`)
+		servers.*.credential.type servers.*.credential.headers servers.*.credential.scopes servers.*.credential.resource servers.*.credential.audience
+		servers.*.credential.audiences servers.*.credential.assertion servers.*.credential.subject_token_type servers.*.credential.requested_token_type
+		servers.*.credential.actor_token servers.*.credential.actor_token_type servers.*.credential.subject_issuers
+		servers.*.credential.issuer servers.*.credential.token_endpoint servers.*.credential.client_id servers.*.credential.client_auth
+		servers.*.credential.client_secret servers.*.credential.private_key servers.*.credential.client_assertion servers.*.credential.algorithm
+		servers.*.credential.key_id servers.*.credential.assertion_audience
+		servers.*.credential.authorization_server.issuer servers.*.credential.authorization_server.token_endpoint
+		servers.*.credential.authorization_server.client_id servers.*.credential.authorization_server.client_auth
+		servers.*.credential.authorization_server.client_secret servers.*.credential.authorization_server.private_key
+		servers.*.credential.authorization_server.client_assertion servers.*.credential.authorization_server.algorithm
+		servers.*.credential.authorization_server.key_id servers.*.credential.authorization_server.assertion_audience servers.*.timeout servers.*.idle_timeout`)
 	for _, key := range config.Keys() {
 		if strings.HasPrefix(key, "limits.") {
 			key = "limits.*"

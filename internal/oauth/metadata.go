@@ -1,5 +1,5 @@
-// Package oauth finds what an authorization server says of itself: RFC 8414
-// and OpenID Connect Discovery.
+// Package oauth finds what an authorization server says of itself (RFC 8414,
+// OpenID Connect Discovery), asks it for tokens, and keeps them until they end.
 //
 // Threat: a document of another issuer that is believed because it came from
 // the right host, or because it says almost the right name (mix-up); a
@@ -11,7 +11,12 @@
 // loopback where the issuer is. Where the client may connect to is the
 // client's: make it with egress.Client, without redirects.
 //
-// It does not keep anything, and trusts what the issuer says of itself.
+// A token endpoint can answer with anything: an answer without end, a token with
+// a line break, of a type that cannot be used, or for another purpose, and errors
+// with secrets in them. Only a token that was asked for comes out of Server, and
+// of errors nothing but a code. See Cache for what threatens tokens that are kept.
+//
+// It trusts what the issuer says of itself.
 package oauth
 
 import (
