@@ -234,6 +234,9 @@ func (g *Gateway) validate(ctx context.Context, c *call.Call, in *inbound) *refu
 	if ref := g.inputs(c, in); ref != nil {
 		return ref
 	}
+	if ref := g.taskAnswers(ctx, c, in); ref != nil {
+		return ref
+	}
 	c.Pass(call.Validate)
 	return nil
 }

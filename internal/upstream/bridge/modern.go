@@ -20,6 +20,13 @@ const (
 
 // callModern carries a request to a modern server.
 func (c *conn) callModern(ctx context.Context, r request) (upstream.Answer, error) {
+	if r.from.Era == mcp.Modern && r.method == mcp.MethodTasksGet {
+		a, err := c.oneRound(ctx, r, nil, modernMeta{caps: callerCapabilities(r.from, false), level: r.from.LogLevel})
+		if err == nil && a.Error == nil {
+			a.Result, err = c.shown(a.Result, r.from)
+		}
+		return a, err
+	}
 	if r.from.Era == mcp.Modern {
 		return c.oneRound(ctx, r, r.from.Resume, modernMeta{caps: callerCapabilities(r.from, false), level: r.from.LogLevel})
 	}
@@ -252,6 +259,10 @@ func (c *conn) readModern(result []byte, r request) (upstream.Answer, error) {
 	case kind == mcp.ResultInputRequired && route.Inputs:
 		return c.readInputRequired(o, r)
 	case kind == mcp.ResultTask && r.method == mcp.MethodToolsCall && r.mayTask():
+		// What it asks stands in tasks/get (SEP-2663, CreateTaskResult).
+		if _, asks := o.Get("inputRequests"); asks {
+			result = o.Without("inputRequests").Append(nil)
+		}
 		return upstream.Answer{Result: result, Kind: mcp.ResultTask}, nil
 	}
 	c.s.violation("result-type", "the server answered with a kind of result that this request does not offer")
@@ -291,6 +302,61 @@ func (c *conn) readInputRequired(o strictjson.Object, r request) (upstream.Answe
 	return a, nil
 }
 
+// shown takes out of a task what its client did not declare that it answers,
+// and what no client answers: it is not shown what it cannot be asked.
+func (c *conn) shown(task []byte, from upstream.Caller) ([]byte, error) {
+	o, err := mcp.ObjectOf(task)
+	if err != nil {
+		return nil, violationError("its task is malformed")
+	}
+	raw, ok := o.Get("inputRequests")
+	if !ok {
+		return task, nil
+	}
+	if strictjson.TypeOf(raw) != strictjson.TypeObject {
+		return nil, violationError("its inputRequests are no object")
+	}
+	requests, err := strictjson.SplitObject(raw)
+	if err != nil || len(requests) > maxRequests {
+		return nil, violationError("its inputRequests are malformed or too many")
+	}
+	kept := requests[:0:0]
+	for _, m := range requests {
+		if _, why := inputRequest(m.Raw, from); why == "" {
+			kept = append(kept, m)
+		} else {
+			c.s.violation("undeclared-request", why)
+		}
+	}
+	if len(kept) == len(requests) {
+		return task, nil
+	}
+	return o.With("inputRequests", kept.Append(nil)).Append(nil), nil
+}
+
+// inputRequest reads one entry of inputRequests; why says what is wrong with
+// it, in words of ours.
+func inputRequest(raw []byte, from upstream.Caller) (method, why string) {
+	o, err := mcp.ObjectOf(raw)
+	if err != nil || strictjson.TypeOf(raw) != strictjson.TypeObject {
+		return "", "one of its inputRequests is no object"
+	}
+	method, _ = mcp.Text(o, "method", 128)
+	params, ok := o.Get("params")
+	if ok && strictjson.TypeOf(params) != strictjson.TypeObject {
+		return "", "one of its inputRequests has malformed params"
+	}
+	switch method {
+	case mcp.MethodSampling, mcp.MethodElicit, mcp.MethodRootsList:
+	default:
+		return "", "one of its inputRequests is no request that a client answers"
+	}
+	if !from.Capabilities.Allows(method, params) {
+		return method, "it asked for " + method + ", which the client did not declare"
+	}
+	return method, ""
+}
+
 // checkRequests reads inputRequests: only the three methods of the
 // specification, and only what the client declared.
 func (c *conn) checkRequests(raw []byte, from upstream.Caller) error {
@@ -302,23 +368,12 @@ func (c *conn) checkRequests(raw []byte, from upstream.Caller) error {
 		return violationError("its inputRequests are malformed or too many")
 	}
 	for _, m := range requests {
-		o, err := mcp.ObjectOf(m.Raw)
-		if err != nil {
-			return violationError("one of its inputRequests is no object")
-		}
-		method, _ := mcp.Text(o, "method", 128)
-		params, ok := o.Get("params")
-		if ok && strictjson.TypeOf(params) != strictjson.TypeObject {
-			return violationError("one of its inputRequests has malformed params")
-		}
-		switch method {
-		case mcp.MethodSampling, mcp.MethodElicit, mcp.MethodRootsList:
-		default:
-			return violationError("one of its inputRequests is no request that a client answers")
-		}
-		if !from.Capabilities.Allows(method, params) {
+		method, why := inputRequest(m.Raw, from)
+		if method != "" && why != "" {
 			c.s.violation("undeclared-request", "the server asked what the client did not declare: "+method)
-			return violationError("it asked for " + method + ", which the client did not declare")
+		}
+		if why != "" {
+			return violationError(why)
 		}
 	}
 	return nil

@@ -248,6 +248,13 @@ func (c *conn) ackTasks(from upstream.Caller, ids []string) (honoured []string) 
 // taskNotification says a change of a task in the words of the client's era.
 // A modern client gets the whole task, as tasks/get would show it.
 func (c *conn) taskNotification(ctx context.Context, l *listener, client upstream.Client, method string, params []byte) (string, []byte, bool) {
+	if method == mcp.NotifyTask {
+		task, err := c.shown(params, l.from)
+		if err != nil {
+			c.s.violation("task", "the server told of a task what cannot be read")
+		}
+		return method, task, err == nil
+	}
 	if method != mcp.NotifyTaskStatus || l.from.Era != mcp.Modern {
 		return method, params, true
 	}
@@ -262,5 +269,6 @@ func (c *conn) taskNotification(ctx context.Context, l *listener, client upstrea
 	if err != nil || refused != nil {
 		return "", nil, false
 	}
-	return mcp.NotifyTask, o.Append(nil), true
+	task, err := c.shown(o.Append(nil), l.from)
+	return mcp.NotifyTask, task, err == nil
 }

@@ -318,5 +318,6 @@ func (s *Server) callTask(ctx context.Context, r request) (a upstream.Answer, er
 	if err != nil || refused != nil {
 		return upstream.Answer{Kind: mcp.ResultComplete, Error: refused}, err
 	}
-	return complete(ResultForModern(o.Append(nil))), nil
+	task, err := c.shown(o.Append(nil), r.from)
+	return complete(ResultForModern(task)), err
 }
