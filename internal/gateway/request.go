@@ -377,17 +377,8 @@ func (g *Gateway) notification(ctx context.Context, c *call.Call, in *inbound, o
 		if id, ok := in.params.Get("requestId"); ok && in.peer != nil {
 			in.peer.cancel(id, errCancelled)
 		}
-	case mcp.NotifyRootsChanged:
-		if in.session != nil && in.server != "" {
-			cl, err := c.Clear(paramsOf(in), g.o.Generations)
-			if err != nil {
-				return serverRefusal(ctx, c, err)
-			}
-			in.caller = g.caller(c, in)
-			if err := g.o.Servers[in.server].Notify(ctx, cl, in.caller); err != nil {
-				g.o.Logger.Debug("a notification was not taken", "server", in.server, "err", err)
-			}
-		}
+	case mcp.NotifyRootsChanged, mcp.NotifyProgress:
+		g.inform(ctx, c, in, g.servers(in), paramsOf(in))
 	}
 	c.Pass(call.Reply)
 	out.accepted()

@@ -386,6 +386,9 @@ func (s *Server) Notify(ctx context.Context, cl *call.Clearance, from upstream.C
 	defer c.release()
 	switch m := cleared.Target.Method; m {
 	case mcp.NotifyRootsChanged:
+		if !from.Capabilities.Roots {
+			return nil
+		}
 	case mcp.NotifyProgress:
 		if !c.askedWithToken(cleared.Params) {
 			return nil
