@@ -39,6 +39,7 @@ type fake struct {
 	raw      [][]byte
 	live     map[string]context.CancelFunc
 	answers  map[string]chan struct{}
+	made     map[string]string // "${task ID}" of a request of the server to the task that answered it
 	conns    map[net.Conn]struct{}
 }
 
@@ -61,7 +62,7 @@ type message struct {
 func newFake(t *testing.T, ctx context.Context, name string, s *script, b *board) *fake {
 	t.Helper()
 	f := &fake{t: t, ctx: ctx, name: name, script: s, board: b, taken: map[string]int{}, numbers: map[string]string{}, placeOf: map[string]int{},
-		live: map[string]context.CancelFunc{}, answers: map[string]chan struct{}{}, conns: map[net.Conn]struct{}{}}
+		live: map[string]context.CancelFunc{}, answers: map[string]chan struct{}{}, made: map[string]string{}, conns: map[net.Conn]struct{}{}}
 	f.http = httptest.NewServer(http.HandlerFunc(f.serveHTTP))
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
@@ -169,10 +170,10 @@ func (f *fake) take(session, how, headers string, body []byte) (m message, numbe
 	switch {
 	case m.Method == "" && m.Result != nil:
 		f.saw(1, "%s answer %s%s\n  result %s", how, m.ID, headers, m.Result)
-		f.answered(session, m.ID)
+		f.answered(session, m)
 	case m.Method == "" && m.Error != nil:
 		f.saw(1, "%s answer %s%s\n  error %s", how, m.ID, headers, m.Error)
-		f.answered(session, m.ID)
+		f.answered(session, m)
 	case m.Method == "notifications/cancelled":
 		f.cancelled(session, headers, m)
 	case m.ID == nil:
@@ -232,10 +233,17 @@ func (f *fake) answer(session string, id string) chan struct{} {
 	return c
 }
 
-func (f *fake) answered(session string, id json.RawMessage) {
-	c := f.answer(session, string(id))
+func (f *fake) answered(session string, m message) {
+	c := f.answer(session, string(m.ID))
+	var r struct {
+		Task struct {
+			ID string `json:"taskId"`
+		} `json:"task"`
+	}
+	_ = json.Unmarshal(m.Result, &r)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.made["${task "+string(m.ID)+"}"] = r.Task.ID
 	select {
 	case <-c:
 		f.entries = append(f.entries, entry{class: 1, text: "  ... which was answered before"})
@@ -455,5 +463,11 @@ func (f *fake) fill(text string, m message) string {
 		} `json:"_meta"`
 	}
 	_ = json.Unmarshal(m.Params, &p)
-	return strings.NewReplacer("${token}", string(p.Meta.Token), "${id}", string(m.ID)).Replace(text)
+	pairs := []string{"${token}", string(p.Meta.Token), "${id}", string(m.ID)}
+	f.mu.Lock()
+	for name, id := range f.made {
+		pairs = append(pairs, name, id)
+	}
+	f.mu.Unlock()
+	return strings.NewReplacer(pairs...).Replace(text)
 }

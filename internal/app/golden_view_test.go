@@ -75,6 +75,7 @@ func (v *views) client(text string) string {
 func (v *views) upstream(text string) string {
 	text = v.named(text)
 	text = ownToken.ReplaceAllString(text, `"«token»"`)
+	text = sealed.ReplaceAllString(text, `"«sealed»"`)
 	return strings.ReplaceAll(shorten(v.places.Replace(text)), ownMeta, "«modern»,")
 }
 

@@ -84,6 +84,11 @@ func (g *Gateway) pass(ctx context.Context, c *call.Call, in *inbound, method st
 		}
 		params = o.Append(nil)
 	}
+	return g.inspectMessage(ctx, c, method, params)
+}
+
+// inspectMessage lets the guards look at one message of a stream.
+func (g *Gateway) inspectMessage(ctx context.Context, c *call.Call, method string, params []byte) ([]byte, call.Decision, error) {
 	d, seen := g.o.Guards.Inspect(ctx, guard.Stream, call.InspectResult,
 		guard.Subject{Principal: c.Principal, Target: call.Target{Server: c.Target.Server, Method: method}, Raw: params})
 	if !d.Effect.Passes() {
@@ -112,14 +117,29 @@ func (k *client) ask(ctx context.Context, method string, params []byte) ([]byte,
 		k.timer.Stop()
 		defer k.timer.Reset(k.silence)
 	}
-	if k.in.server == "" {
-		params = k.g.attribute(k.c.Target.Server, method, params)
+	var q question
+	var h *hosted
+	var d call.Decision
+	var err error
+	if aboutHosted(method) {
+		if h, q, params = k.about(method, params); h == nil {
+			return nil, &mcp.Error{Code: mcp.CodeInvalidParams, Message: "there is no such task"}, nil
+		}
+		params, d, err = k.g.inspectMessage(ctx, k.c, method, params)
+	} else {
+		var may bool
+		may, params = wish(k.in.caller.Capabilities, method, params)
+		if k.in.server == "" {
+			params = k.g.attribute(k.c.Target.Server, method, params)
+		}
+		params, d, err = k.g.pass(ctx, k.c, k.in, method, params)
+		q = readQuestion(method, params)
+		q.Task = may && k.in.session != nil
 	}
-	params, d, err := k.g.pass(ctx, k.c, k.in, method, params)
 	if err != nil {
 		return nil, nil, err
 	}
-	id, wait, ok := k.in.peer.ask(readQuestion(method, params), call.Target{Server: k.c.Target.Server, Method: method}, queryOf(k.c, k.in))
+	id, wait, ok := k.in.peer.ask(q, call.Target{Server: k.c.Target.Server, Method: method}, queryOf(k.c, k.in))
 	if !ok {
 		return nil, nil, upstream.ErrBusy
 	}
@@ -133,6 +153,13 @@ func (k *client) ask(ctx context.Context, method string, params []byte) ([]byte,
 	}
 	select {
 	case r := <-wait.answer:
+		switch {
+		case r.err != nil:
+		case h != nil:
+			r.result = h.named(method, r.result)
+		default:
+			r.result, r.err = k.adopt(q, r.result)
+		}
 		return r.result, r.err, nil
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)

@@ -21,7 +21,18 @@ func (q question) fits(raw []byte) string {
 	if err != nil {
 		return "an answer must be an object"
 	}
+	if raw, ok := o.Get("task"); ok && q.Task {
+		task, err := mcp.ObjectOf(raw)
+		if err != nil || strictjson.TypeOf(raw) != strictjson.TypeObject {
+			return "task must be an object"
+		}
+		return fitsTask(task, "")
+	}
 	switch q.Method {
+	case mcp.MethodTasksGet, mcp.MethodTasksCancel:
+		return fitsTask(o, q.TaskID)
+	case mcp.MethodTasksResult:
+		return q.Of.fits(raw)
 	case mcp.MethodRootsList:
 		roots, _ := o.Get("roots")
 		if strictjson.TypeOf(roots) != strictjson.TypeArray {
@@ -49,6 +60,9 @@ func (q question) fits(raw []byte) string {
 // trim drops from an elicitation answer what was not asked for: nothing that a
 // server did not ask reaches it. Other answers stay as they are.
 func (q question) trim(raw []byte) []byte {
+	if q.Method == mcp.MethodTasksResult {
+		return q.Of.trim(raw)
+	}
 	if q.Method != mcp.MethodElicit || q.Schema == nil {
 		return raw
 	}

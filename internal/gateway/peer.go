@@ -18,6 +18,7 @@ type peer struct {
 	speaks   mcp.Era
 	inflight map[string]*claimed
 	waiting  map[string]*pending
+	hosts    map[string]*hosted // by the server's name
 	used     used
 	next     uint64
 }

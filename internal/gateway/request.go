@@ -379,6 +379,11 @@ func (g *Gateway) notification(ctx context.Context, c *call.Call, in *inbound, o
 		}
 	case mcp.NotifyRootsChanged, mcp.NotifyProgress:
 		g.inform(ctx, c, in, g.servers(in), paramsOf(in))
+	case mcp.NotifyTaskStatus:
+		id, _ := mcp.Text(in.params, "taskId", maxTaskName)
+		if h := in.peer.hosting(id); h != nil {
+			g.inform(ctx, c, in, []string{h.server}, h.named(in.msg.Method, paramsOf(in)))
+		}
 	}
 	c.Pass(call.Reply)
 	out.accepted()

@@ -19,6 +19,15 @@ func (g *Gateway) resolve(ctx context.Context, c *call.Call, in *inbound) *refus
 	case mcp.Notification:
 		switch in.msg.Method {
 		case mcp.NotifyInitialized, mcp.NotifyCancelled, mcp.NotifyRootsChanged, mcp.NotifyProgress:
+		case mcp.NotifyTaskStatus:
+			id, _ := mcp.Text(in.params, "taskId", maxTaskName)
+			h := in.peer.hosting(id)
+			if h == nil {
+				return deny(c, call.Resolve, call.ReasonUnknownTarget, "task").say("there is no such task")
+			}
+			c.Target.Server = h.server
+			c.Pass(call.Resolve)
+			return nil
 		default:
 			return deny(c, call.Resolve, call.ReasonUnknownMethod, in.msg.Method)
 		}
@@ -251,6 +260,11 @@ func (g *Gateway) validateOther(c *call.Call, in *inbound) *refusal {
 	}
 	if in.msg.Kind == mcp.Result {
 		in.msg.Result = in.peer.trim(in.msg.ID, in.msg.Result)
+	}
+	if in.msg.Kind == mcp.Notification && in.msg.Method == mcp.NotifyTaskStatus {
+		if why := fitsTask(in.params, ""); why != "" {
+			return deny(c, call.Validate, call.ReasonInvalidParams, why).say(why)
+		}
 	}
 	if in.msg.Kind == mcp.ErrorReply {
 		if _, err := mcp.ParseError(in.msg.Error); err != nil {

@@ -18,6 +18,7 @@ const (
 	purposeState  = "request-state"
 	purposeCursor = "cursor"
 	purposeTask   = "task-id"
+	purposeHosted = "client-task-id"
 )
 
 const (
@@ -39,6 +40,13 @@ type question struct {
 	Method string          `json:"m"`
 	Mode   string          `json:"o,omitempty"`
 	Schema json.RawMessage `json:"c,omitempty"`
+
+	// Task: the client may answer with a task instead. TaskID and Of are the
+	// task that is asked about and the question that its result answers. None
+	// of these crosses to a modern client.
+	Task   bool      `json:"-"`
+	TaskID string    `json:"-"`
+	Of     *question `json:"-"`
 }
 
 // readQuestion keeps of a server's request what its answer is checked against.

@@ -22,6 +22,9 @@ type Capabilities struct {
 	Raw                               []byte
 	Sampling, Form, URL, Roots, Tasks bool
 	SamplingTools, RootsChanged       bool
+	// TaskSampling and TaskElicit: a legacy client makes a task of such a
+	// request where the server asks for it; TaskCancel: and takes tasks/cancel.
+	TaskSampling, TaskElicit, TaskCancel bool
 }
 
 // Allows reports whether the client declared that it answers method.
@@ -100,6 +103,9 @@ func ParseCapabilities(raw []byte) (Capabilities, error) {
 			c.RootsChanged = string(lc) == "true"
 		case "tasks":
 			c.Tasks = true
+			_, c.TaskCancel = sub.Get("cancel")
+			c.TaskSampling = hasPath(sub, "requests", "sampling", "createMessage")
+			c.TaskElicit = hasPath(sub, "requests", "elicitation", "create")
 		case "extensions":
 			if _, ok := sub.Get(ExtensionTasks); ok {
 				c.Tasks = true
@@ -107,6 +113,24 @@ func ParseCapabilities(raw []byte) (Capabilities, error) {
 		}
 	}
 	return c, nil
+}
+
+// hasPath reports whether objects within each other lead to a member.
+func hasPath(o strictjson.Object, names ...string) bool {
+	for i, name := range names {
+		raw, ok := o.Get(name)
+		if !ok || i == len(names)-1 {
+			return ok
+		}
+		if strictjson.TypeOf(raw) != strictjson.TypeObject {
+			return false
+		}
+		var err error
+		if o, err = strictjson.SplitObject(raw); err != nil {
+			return false
+		}
+	}
+	return false
 }
 
 // ReadMeta reads the _meta of a modern request's params and checks that the

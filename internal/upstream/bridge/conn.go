@@ -56,6 +56,7 @@ type conn struct {
 	floods    int
 	tasks     map[string]*remoteTask // by the server's ID
 	late      map[string]*remoteTask // by progress token
+	hosts     map[string]*flight     // calls in which a client made a task, by the server's name of it
 	busyTo    time.Time              // tasks live until then
 	caps      features               // of the last DiscoverResult, see capabilities
 	keeper    call.Subject           // see heard
@@ -78,7 +79,7 @@ func (s *Server) dial(ctx context.Context, e mcp.Era, from upstream.Caller) (*co
 		reply: make(chan struct{}, maxReplies), level: make(chan struct{}, 1), subing: make(chan struct{}, 1),
 		flights: map[*flight]struct{}{}, tokens: map[string]*flight{}, asks: map[string]*ask{},
 		listeners: map[*listener]struct{}{}, subs: map[string]map[any]struct{}{},
-		tasks: map[string]*remoteTask{}, late: map[string]*remoteTask{}, renewed: make(chan struct{}, 1),
+		tasks: map[string]*remoteTask{}, late: map[string]*remoteTask{}, hosts: map[string]*flight{}, renewed: make(chan struct{}, 1),
 	}
 	c.heard(from)
 	c.ctx, c.end = context.WithCancelCause(s.ctx)

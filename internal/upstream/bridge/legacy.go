@@ -16,7 +16,7 @@ func (c *conn) initialize(ctx context.Context, from upstream.Caller) error {
 	if version < c.s.cfg.Floor {
 		return upstream.ErrVersion
 	}
-	caps := from.Capabilities.Raw
+	caps := withoutTaskList(from.Capabilities.Raw)
 	if from.Era != mcp.Legacy || caps == nil {
 		caps = legacyCapabilities(from)
 	}

@@ -98,6 +98,7 @@ func (r *relay) ask(m mcp.Message) {
 		out := context.WithoutCancel(r.ctx)
 		switch {
 		case err == nil && refused == nil:
+			c.host(r.f, result)
 			c.answer(out, m.ID, result, nil)
 		case err == nil:
 			c.answer(out, m.ID, nil, refused)

@@ -141,8 +141,10 @@ func (f *flight) answers(m mcp.Message) bool {
 	from := f.from
 	f.c.mu.Unlock()
 	switch m.Method {
-	case mcp.MethodTasksGet, mcp.MethodTasksResult, mcp.MethodTasksCancel, mcp.MethodTasksList:
+	case mcp.MethodTasksGet, mcp.MethodTasksResult:
 		return from.Era == mcp.Legacy && from.Capabilities.Tasks
+	case mcp.MethodTasksCancel:
+		return from.Era == mcp.Legacy && from.Capabilities.TaskCancel
 	}
 	return from.Capabilities.Allows(m.Method, m.Params)
 }
@@ -208,7 +210,48 @@ func (c *conn) claimed(m mcp.Message) *flight {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if f := c.hosted(m); f != nil {
+		return f
+	}
 	return c.sole(func(*flight) bool { return true })
+}
+
+// hosted returns the call that a request about a task of the client belongs to:
+// the one in which the client made the task or, when that is over, another of
+// the same session. conn.mu is held.
+func (c *conn) hosted(m mcp.Message) *flight {
+	switch m.Method {
+	case mcp.MethodTasksGet, mcp.MethodTasksResult, mcp.MethodTasksCancel:
+	default:
+		return nil
+	}
+	f := c.hosts[paramTask(m.Params)]
+	if f == nil {
+		return nil
+	}
+	if _, live := c.flights[f]; !live && c.private() {
+		return c.oldest()
+	} else if !live {
+		return nil
+	}
+	return f
+}
+
+// host notes in which call a client made a task of its own.
+func (c *conn) host(f *flight, result []byte) {
+	_, id, ok := taskOf(result)
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k := range c.hosts {
+		if len(c.hosts) < maxTasks {
+			break
+		}
+		delete(c.hosts, k)
+	}
+	c.hosts[id] = f
 }
 
 // sole returns the only live call that fits, nil when there is none or more

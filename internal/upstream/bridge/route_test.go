@@ -479,3 +479,68 @@ func TestMethodsWithoutAWord(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A request about a task that the client runs belongs to the call in which the
+// client made it, also over a pipe on which several calls are under way, and to
+// another call of the session when that one is over.
+func TestTasksOfTheClient(t *testing.T) {
+	t.Parallel()
+	for _, shared := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			release := map[string]chan struct{}{"first": make(chan struct{}), "second": make(chan struct{})}
+			p := &peer{kind: Stdio, legacy: true, handle: func(x *exchange) (string, *mcp.Error) {
+				if name, _ := x.params["name"].(string); name != "" {
+					<-release[name]
+				}
+				return `{}`, nil
+			}}
+			r := newRig(t, p, func(c *Config) { c.Shared = shared })
+			from := legacyCaller("a", "s", `{"sampling":{},"tasks":{"cancel":{},"list":{},"requests":{"sampling":{"createMessage":{}}}}}`)
+			var clients [2]client
+			for i := range clients {
+				clients[i].answer = func(_ context.Context, method string, _ []byte) (string, *mcp.Error, error) {
+					if method == mcp.MethodSampling {
+						return `{"task":{"taskId":"t1","status":"working"}}`, nil, nil
+					}
+					return `{"taskId":"t1","status":"completed"}`, nil, nil
+				}
+			}
+			var wg sync.WaitGroup
+			start := func(i int, name string) {
+				wg.Go(func() { r.must(from, &clients[i], mcp.MethodToolsCall, `{"name":"`+name+`"}`) })
+				synctest.Wait()
+			}
+			start(0, "first")
+			pp := p.pipe(0)
+			ask := func(method, params string, want int) {
+				t.Helper()
+				got := 0
+				if a := <-pp.unboundAsk(method, params); a.Error != nil {
+					got = a.Error.Code
+				}
+				if got != want {
+					t.Errorf("%s %s: %d, want %d", method, params, got, want)
+				}
+			}
+			ask(mcp.MethodSampling, `{"task":{}}`, 0)
+			start(1, "second")
+			ask(mcp.MethodTasksGet, `{"taskId":"t1"}`, 0)
+			ask(mcp.MethodTasksCancel, `{"taskId":"t1"}`, 0)
+			ask(mcp.MethodTasksGet, `{"taskId":"t2"}`, mcp.CodeInvalidRequest) // which call?
+			ask(mcp.MethodTasksList, `{}`, mcp.CodeInvalidRequest)
+			if n, m := len(clients[0].seen()), len(clients[1].seen()); n != 3 || m != 0 {
+				t.Errorf("asked %d and %d times", n, m)
+			}
+			close(release["first"])
+			synctest.Wait()
+			ask(mcp.MethodTasksResult, `{"taskId":"t1"}`, 0)
+			ask(mcp.MethodTasksList, `{}`, mcp.CodeMethodNotFound)
+			close(release["second"])
+			wg.Wait()
+			ask(mcp.MethodTasksGet, `{"taskId":"t1"}`, mcp.CodeInvalidRequest)
+			if got := p.seen("0> initialize"); len(got) != 1 || strings.Contains(got[0], `"list"`) {
+				t.Errorf("%q", got)
+			}
+		})
+	}
+}

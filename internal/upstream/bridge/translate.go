@@ -218,6 +218,22 @@ func legacyCapabilities(from upstream.Caller) []byte {
 	})
 }
 
+// withoutTaskList takes out of a legacy client's capabilities that it lists its
+// tasks: it would list to one server what it does for others, so it is not
+// asked.
+func withoutTaskList(caps []byte) []byte {
+	o, err := mcp.ObjectOf(caps)
+	if err != nil {
+		return caps
+	}
+	raw, _ := o.Get("tasks")
+	tasks, err := mcp.ObjectOf(raw)
+	if _, lists := tasks.Get("list"); err != nil || !lists {
+		return caps
+	}
+	return o.With("tasks", tasks.Without("list").Append(nil)).Append(nil)
+}
+
 // callerCapabilities says a caller's capabilities in the _meta of a modern
 // request. tasks declares the extension in the name of a legacy client whose
 // call is a task.
