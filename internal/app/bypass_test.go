@@ -93,6 +93,12 @@ func TestEveryChannelIsInspected(t *testing.T) {
 	const callIt = `modern 1 tools/call {"name":"t","arguments":{}}`
 	const old = "session A\n"
 	const callOld = `legacy 1 tools/call {"name":"t","arguments":{}}`
+	const asTask = "on tools/call\n  result {\"resultType\":\"task\",\"taskId\":\"1\",\"status\":\"working\",\"ttlMs\":null}\n" +
+		"each tasks/update\n  result {\"resultType\":\"complete\"}\n" +
+		"each tasks/get\n  result {\"resultType\":\"complete\",\"taskId\":\"1\",\"status\":\"input_required\",\"ttlMs\":null,\"inputRequests\":{\"a\":{\"method\":\"elicitation/create\",\"params\":{\"message\":\""
+	const askTask = "\",\"requestedSchema\":{\"type\":\"object\",\"properties\":{\"x\":{\"type\":\"string\"}}}}}}}"
+	const clientTask = "on tools/call\n  ask 1 sampling/createMessage {\"messages\":[],\"maxTokens\":1,\"task\":{}}\n  answered 1"
+	const hosting = "caps {\"sampling\":{},\"tasks\":{\"requests\":{\"sampling\":{\"createMessage\":{}}}}}\n" + old + "go a " + callOld + "\nevent a\nlet q = /id\n"
 	ask := `{"message":"` + poison + `","requestedSchema":{"type":"object","properties":{}}}`
 	listen := "each subscriptions/listen\n  notify notifications/subscriptions/acknowledged {\"notifications\":{\"toolsListChanged\":true,\"taskIds\":[\"1\"],\"resourceSubscriptions\":[\"file:///a\"]},\"_meta\":{\"~/subscriptionId\":${id}}}\n"
 	end := "\n  result {\"resultType\":\"complete\"}"
@@ -152,8 +158,16 @@ func TestEveryChannelIsInspected(t *testing.T) {
 		{"input response", "era modern\n" + tool + "on tools/call\n  result {\"resultType\":\"input_required\",\"inputRequests\":{\"a\":{\"method\":\"sampling/createMessage\",\"params\":{\"messages\":[],\"maxTokens\":1}}}}\non tools/call" + done,
 			"caps {\"sampling\":{}}\n" + callIt + "\nlet s = /result/requestState\n" +
 				`modern 2 tools/call {"name":"t","arguments":{},"requestState":"${s}","inputResponses":{"a":{"role":"assistant","model":"m","content":{"type":"text","text":"POISON"}}}}`, true},
-		{"input response of a task", "era modern\n" + tool + "on tools/call\n  result {\"resultType\":\"task\",\"taskId\":\"1\",\"status\":\"working\",\"ttlMs\":null}\neach tasks/update" + end,
-			"caps {\"extensions\":{\"~/tasks\":{}}}\n" + callIt + "\nlet s = /result/taskId\n" + `modern 2 tasks/update {"taskId":"${s}","inputResponses":{"a":{"action":"accept","content":{"x":"POISON"}}}}`, true},
+		{"question of a task", "era modern\n" + tool + asTask + "POISON" + askTask,
+			"caps {\"elicitation\":{},\"extensions\":{\"~/tasks\":{}}}\n" + callIt + "\nlet s = /result/taskId\n" + `modern 2 tasks/get {"taskId":"${s}"}`, false},
+		{"input response of a task", "era modern\n" + tool + asTask + "Who?" + askTask,
+			"caps {\"elicitation\":{},\"extensions\":{\"~/tasks\":{}}}\n" + callIt + "\nlet s = /result/taskId\n" + `modern 2 tasks/update {"taskId":"${s}","inputResponses":{"a":{"action":"accept","content":{"x":"POISON"}}}}`, true},
+		{"task of the client", "era legacy\n" + tool + clientTask + doneOld,
+			hosting + `answer "${q}" {"task":{"taskId":"c","status":"working","statusMessage":"POISON"}}`, true},
+		{"status of the client's task", "era legacy\n" + tool + clientTask + "\n  wait told" + doneOld,
+			hosting + `answer "${q}" {"task":{"taskId":"c","status":"working"}}` + "\nseen answer 1\n" + `notify notifications/tasks/status {"taskId":"c","status":"working","statusMessage":"POISON"}`, true},
+		{"progress of the client", "era legacy\n" + tool + "on tools/call\n  ask 1 sampling/createMessage {\"messages\":[],\"maxTokens\":1,\"_meta\":{\"progressToken\":1}}\n  answered 1" + doneOld,
+			hosting + `notify notifications/progress {"progressToken":1,"progress":1,"message":"POISON"}`, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
