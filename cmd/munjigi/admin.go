@@ -128,18 +128,11 @@ func cmdGuards(_ context.Context, e *env, args []string) int {
 	if *asJSON {
 		return printJSON(e, map[string]any{"guards": rows, "departures": weak})
 	}
-	if len(rows) == 0 {
-		fmt.Fprintln(e.stdout, "No content guard is part of this version. What every message passes:")
-		for _, p := range app.Protected(cfg) {
-			fmt.Fprintf(e.stdout, "  + %s\n", p)
-		}
-	} else {
-		t := newTable("guard", "mode", "stops")
-		for _, r := range rows {
-			t.row(r.Name, r.Mode, r.Stops)
-		}
-		t.print(e.stdout)
+	t := newTable("guard", "mode", "stops")
+	for _, r := range rows {
+		t.row(r.Name, r.Mode, r.Stops)
 	}
+	t.print(e.stdout)
 	for _, d := range weak {
 		fmt.Fprintf(e.stdout, "  ! %s: %s  %s\n", d.Key, d.Value, d.Means)
 	}

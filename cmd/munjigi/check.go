@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/munjigi/munjigi/internal/app"
 	"github.com/munjigi/munjigi/internal/config"
 )
 
@@ -42,7 +43,7 @@ func cmdCheck(_ context.Context, e *env, args []string) int {
 	if fs.NArg() > 0 {
 		return wrongUse(e, errors.New("name the config with -c"))
 	}
-	cfg, err := build(e).Load(*path)
+	cfg, err := app.Build(e.getenv).Load(*path)
 	if err != nil {
 		return checkFailed(e, *path, err, *asJSON)
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/munjigi/munjigi/internal/app"
 	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/importer"
 )
@@ -153,7 +154,7 @@ func (i *importing) run() int {
 	}
 	i.decide()
 	confirmed := i.enabled()
-	content, left, err := i.plan.Settle(i.out, build(e))
+	content, left, err := i.plan.Settle(i.out, app.Build(e.getenv))
 	if err != nil {
 		return failed(e, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/munjigi/munjigi/internal/app"
 	"github.com/munjigi/munjigi/internal/config"
 )
 
@@ -49,7 +50,7 @@ func enabled(t *testing.T, w *world, path string) string {
 	if runtime.GOOS != "windows" && info.Mode() != 0o600 {
 		t.Errorf("mode %v", info.Mode())
 	}
-	c, err := build(w.env).Load(path)
+	c, err := app.Build(w.env.getenv).Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,17 +13,7 @@ import (
 
 	"github.com/munjigi/munjigi/internal/app"
 	"github.com/munjigi/munjigi/internal/config"
-	"github.com/munjigi/munjigi/internal/guard/all"
 )
-
-// build says what this program can honour of a config.
-func build(e *env) config.Build {
-	b := config.Build{Getenv: e.getenv, Identity: true, Policy: true}
-	for _, g := range all.Guards() {
-		b.Guards = append(b.Guards, g.Spec().Name)
-	}
-	return b
-}
 
 // settings reads the config that -c names, or the one in the working folder,
 // or the embedded defaults.
@@ -32,7 +22,7 @@ func settings(e *env, path string) (*config.Config, func() (*config.Config, erro
 		c, err := config.Default(e.getenv)
 		return c, nil, err
 	}
-	load := func() (*config.Config, error) { return build(e).Load(path) }
+	load := func() (*config.Config, error) { return app.Build(e.getenv).Load(path) }
 	c, err := load()
 	return c, load, err
 }

@@ -254,11 +254,12 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 		servers[DemoServer], gw[DemoServer] = r, d
 		order, merged = []string{DemoServer}, []string{DemoServer}
 	}
-	modes := map[string]guard.Mode{}
+	modes, settings := map[string]guard.Mode{}, all.Settings{}
 	for _, g := range cfg.Guards {
+		settings.OpenTools = append(settings.OpenTools, g.InsecureUnknownProperties...)
 		modes[g.Name] = mode(g.Mode)
 	}
-	guards, err := guard.Build(all.Guards(), modes)
+	guards, err := guard.Build(all.Guards(settings), modes)
 	if err != nil {
 		return fail(err)
 	}

@@ -139,7 +139,7 @@ type GuardInfo struct {
 // GuardsOf lists the guards of this version and how a config runs them.
 func GuardsOf(cfg *config.Config) []GuardInfo {
 	out := []GuardInfo{}
-	for _, g := range all.Guards() {
+	for _, g := range all.Guards(all.Settings{}) {
 		sp := g.Spec()
 		mode := config.ModeEnforce
 		for _, m := range cfg.Guards {

@@ -21,7 +21,6 @@ import (
 	"github.com/munjigi/munjigi/internal/app"
 	"github.com/munjigi/munjigi/internal/audit"
 	"github.com/munjigi/munjigi/internal/audit/log"
-	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/upstream/stdio"
 )
 
@@ -216,7 +215,7 @@ func openGateway(t *testing.T, ctx context.Context, conf string) *gatewayUnderTe
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
 	conf = "listen: " + l.Addr().String() + "\ndata: " + data + "\n" + conf
-	cfg, err := config.Build{Getenv: func(string) string { return "" }}.Parse(filepath.Join(dir, "munjigi.yaml"), []byte(conf))
+	cfg, err := app.Build(func(string) string { return "" }).Parse(filepath.Join(dir, "munjigi.yaml"), []byte(conf))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, conf)
 	}

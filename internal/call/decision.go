@@ -143,4 +143,7 @@ type Decision struct {
 	Reason   Reason
 	Detail   string // for the record and `munjigi why`, never for the caller
 	Findings []Finding
+	// Say tells the caller how to do better; empty leaves the words to the
+	// reason.
+	Say string
 }

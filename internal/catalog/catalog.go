@@ -37,6 +37,8 @@ type Key struct {
 type Definition struct {
 	Name   string
 	Digest [32]byte
+	// Raw is the definition itself.
+	Raw []byte
 	// Headers are the x-mcp-header annotations of a tool.
 	Headers []mcp.ParamHeader
 	// Broken says why the definition may not be offered; empty when it may.
@@ -198,7 +200,7 @@ func Read(kind Kind, raw []byte) (d *Definition, ok bool) {
 	if !ok || name == "" {
 		return nil, false
 	}
-	d = &Definition{Name: name}
+	d = &Definition{Name: name, Raw: raw}
 	canon, err := strictjson.Canonical(raw)
 	if err != nil {
 		return nil, false

@@ -213,6 +213,9 @@ const (
 type Guard struct {
 	Name string
 	Mode Mode
+	// InsecureUnknownProperties are tools, written server/tool, whose arguments
+	// and results may have properties that their schemas do not declare.
+	InsecureUnknownProperties []string
 }
 
 // Durability says when an entry of the record counts as written.

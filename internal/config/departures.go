@@ -56,6 +56,9 @@ func (c *Config) Departures() []Departure {
 		list = append(list, s.departures(c.Audit)...)
 	}
 	for _, g := range c.Guards {
+		for i, t := range g.InsecureUnknownProperties {
+			add(index("guards."+g.Name+".insecure_unknown_properties", i), Visible(t), "properties that the tool's schema does not declare pass")
+		}
 		switch g.Mode {
 		case ModeOff:
 			add(join("guards", g.Name)+".mode", string(g.Mode), "the guard does not look")

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"time"
 
 	"slices"
@@ -151,7 +152,23 @@ func guardFields() []field[Guard] {
 				g.Mode = Mode(v)
 			}
 		}},
+		{"insecure_unknown_properties", func(s *source, n *yaml.Node, key string, g *Guard) {
+			if g.Name != "schema" {
+				s.fail(n, key, "belongs to the guard schema", "take it out")
+				return
+			}
+			s.checked(n, key, checkTool, &g.InsecureUnknownProperties)
+		}},
 	}
+}
+
+// checkTool judges the name of one tool of one server.
+func checkTool(t string) complaint {
+	server, tool, ok := strings.Cut(t, "/")
+	if !ok || server == "" || tool == "" {
+		return complaint{"does not name a tool", "write server/tool, as in files/read_file"}
+	}
+	return complaint{}
 }
 
 func readGuards(s *source, n *yaml.Node, key string, r *reading) {

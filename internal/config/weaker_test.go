@@ -132,7 +132,7 @@ func TestEveryKeyIsClassified(t *testing.T) {
 	weakens := words(`protocol_floor allowed_origins allowed_hosts identity.insecure_anonymous identity.issuers[].scopes identity.issuers[].max_lifetime identity.issuers[].introspection.cache identity.spiffe[].scopes egress.allow egress.ca
 		identity.dpop.nonce identity.dpop.window
 		servers.*.insecure_unsandboxed servers.*.shared servers.*.deadline servers.*.max_processes servers.*.audit.durability
-		guards.*.mode audit.durability limits.*`)
+		guards.*.mode guards.*.insecure_unknown_properties audit.durability limits.*`)
 	neutral := words(`tls.client_auth tls.client_ca identity.dpop.algorithms servers.*.require_binding merged_require_binding servers.*.tls.ca servers.*.tls.cert servers.*.tls.key
 		listen public_url data tls.cert tls.key merged identity.issuers identity.issuers[].issuer identity.issuers[].provider identity.issuers[].algorithms
 		identity.spiffe identity.spiffe[].trust_domain identity.spiffe[].bundle identity.issuers[].types identity.issuers[].jwks_uri identity.issuers[].clock_skew merged_audience policy

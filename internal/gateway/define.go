@@ -10,6 +10,7 @@ import (
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/catalog"
+	"github.com/munjigi/munjigi/internal/guard"
 	"github.com/munjigi/munjigi/internal/mcp"
 	"github.com/munjigi/munjigi/internal/upstream"
 )
@@ -18,6 +19,15 @@ import (
 type definition struct {
 	digest  [32]byte
 	headers []mcp.ParamHeader
+	raw     []byte
+}
+
+// declared is what guards see of a definition; nil where there is none.
+func (d *definition) declared() *guard.Declared {
+	if d == nil {
+		return nil
+	}
+	return &guard.Declared{Digest: d.digest, Raw: d.raw}
 }
 
 const (
@@ -53,7 +63,14 @@ func (g *Gateway) define(ctx context.Context, c *call.Call, in *inbound) *refusa
 	if d.Broken != "" {
 		return deny(c, call.Validate, call.ReasonUnknownTarget, "held: "+d.Broken)
 	}
-	in.def = &definition{digest: d.Digest, headers: d.Headers}
+	verdict, _ := g.o.Guards.Inspect(ctx, guard.Definition, call.Validate, guard.Subject{Principal: c.Principal,
+		Target:     call.Target{Server: c.Target.Server, Method: string(kind), Name: c.Target.Name},
+		Definition: &guard.Declared{Digest: d.Digest, Raw: d.Raw}, Raw: d.Raw})
+	if !verdict.Effect.Passes() {
+		// What is not listed is not there.
+		return deny(c, call.Validate, call.ReasonUnknownTarget, "held: "+string(verdict.Reason))
+	}
+	in.def = &definition{digest: d.Digest, headers: d.Headers, raw: d.Raw}
 	in.caller.TaskSupport = d.TaskSupport
 	return nil
 }

@@ -170,8 +170,10 @@ func (g *Gateway) item(ctx context.Context, c *call.Call, in *inbound, server st
 	if !g.o.Authz.Lists(ctx, authz.Query{Principal: c.Principal, Target: call.Target{Server: server, Method: method, Name: name}}) {
 		return nil, false
 	}
+	var declared *guard.Declared
 	if in.route.List == "tools" {
-		if d, ok := catalog.Read(mcp.MethodToolsList, raw); !ok || d.Broken != "" {
+		d, ok := catalog.Read(mcp.MethodToolsList, raw)
+		if !ok || d.Broken != "" {
 			why := "unreadable"
 			if ok {
 				why = d.Broken
@@ -179,9 +181,10 @@ func (g *Gateway) item(ctx context.Context, c *call.Call, in *inbound, server st
 			g.held(in, server, name, why)
 			return nil, false
 		}
+		declared = &guard.Declared{Digest: d.Digest, Raw: raw}
 	}
 	d, seen := g.o.Guards.Inspect(ctx, guard.Definition, call.InspectResult,
-		guard.Subject{Principal: c.Principal, Target: call.Target{Server: server, Method: in.msg.Method, Name: name}, Raw: raw})
+		guard.Subject{Principal: c.Principal, Target: call.Target{Server: server, Method: in.msg.Method, Name: name}, Definition: declared, Raw: raw})
 	if !d.Effect.Passes() {
 		g.held(in, server, name, string(d.Reason))
 		return nil, false

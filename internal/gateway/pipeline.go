@@ -133,7 +133,7 @@ func (g *Gateway) inspectRequest(ctx context.Context, c *call.Call, in *inbound)
 		return nil
 	}
 	d, rewritten := g.o.Guards.Inspect(ctx, guard.Arguments, call.InspectRequest,
-		guard.Subject{Principal: c.Principal, Target: c.Target, Raw: raw})
+		guard.Subject{Principal: c.Principal, Target: c.Target, Request: in.msg.Kind == mcp.Request, Definition: in.def.declared(), Raw: raw})
 	if !c.Decide(d) {
 		return refuseDecision(d)
 	}

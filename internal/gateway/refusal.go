@@ -122,6 +122,9 @@ func refuseDecision(d call.Decision) *refusal {
 	default:
 		r.code, r.text, r.words = mcp.CodeInvalidRequest, "a check refused this", true
 	}
+	if d.Say != "" {
+		r.text = d.Say
+	}
 	return r
 }
 

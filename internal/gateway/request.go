@@ -317,7 +317,7 @@ func (g *Gateway) answer(ctx context.Context, c *call.Call, in *inbound, out out
 		r.challenge = scheme(c.Principal)
 		return r
 	}
-	d, seen := g.o.Guards.Inspect(ctx, guard.Result, call.InspectResult, guard.Subject{Principal: c.Principal, Target: c.Target, Raw: result})
+	d, seen := g.o.Guards.Inspect(ctx, guard.Result, call.InspectResult, guard.Subject{Principal: c.Principal, Target: c.Target, Definition: in.def.declared(), Raw: result})
 	if !c.Decide(d) {
 		return refuseDecision(d)
 	}

@@ -45,9 +45,21 @@ type Spec struct {
 type Subject struct {
 	Principal call.Principal
 	Target    call.Target
-	// Raw is the JSON under judgement: the arguments object, the result or
-	// error object, one definition, or the params of a stream message.
+	// Request says that Raw is a request's params, not an answer's.
+	Request bool
+	// Definition is what the server declared of the tool that is called, or is
+	// the definition under judgement; nil where there is none.
+	Definition *Declared
+	// Raw is the JSON under judgement: the params of a request, the answer to a
+	// question, the result or error object, one definition, or the params of a
+	// stream message.
 	Raw []byte
+}
+
+// Declared is a definition as its server sent it.
+type Declared struct {
+	Digest [32]byte
+	Raw    []byte
 }
 
 // Verdict is what a guard says. The zero verdict denies.
@@ -55,6 +67,8 @@ type Verdict struct {
 	Effect   call.Effect
 	Reason   call.Reason
 	Findings []call.Finding
+	// Say tells the caller how to do better, where that gives nothing away.
+	Say string
 	// Rewritten replaces Raw when Effect is call.Redact.
 	Rewritten []byte
 }
@@ -167,7 +181,7 @@ func (s *Set) Inspect(ctx context.Context, p Place, st call.Stage, sub Subject) 
 				sub.Raw, rewritten = v.Rewritten, true
 			}
 			if v.Effect < d.Effect {
-				d.Effect, d.Reason, d.Detail = v.Effect, v.Reason, g.name
+				d.Effect, d.Reason, d.Detail, d.Say = v.Effect, v.Reason, g.name, v.Say
 			}
 			if !v.Effect.Passes() {
 				return d, nil

@@ -2,11 +2,21 @@
 // guard on and tunes it, and never reorders.
 //
 // The list is what a gateway asks; a guard that is not in it does not exist.
-// No guard is part of this version yet: the place, the modes and the fail
-// closed behaviour are what later ones stand on.
 package all
 
-import "github.com/munjigi/munjigi/internal/guard"
+import (
+	"github.com/munjigi/munjigi/internal/guard"
+	"github.com/munjigi/munjigi/internal/guard/schema"
+)
+
+// Settings tune the guards beyond their modes.
+type Settings struct {
+	// OpenTools, written server/tool, accept properties that their schema does
+	// not declare.
+	OpenTools []string
+}
 
 // Guards returns the guards in their order.
-func Guards() []guard.Guard { return nil }
+func Guards(s Settings) []guard.Guard {
+	return []guard.Guard{schema.New(s.OpenTools)}
+}
