@@ -38,6 +38,7 @@ import (
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/catalog"
 	"github.com/munjigi/munjigi/internal/config"
+	"github.com/munjigi/munjigi/internal/credential/peruser"
 	"github.com/munjigi/munjigi/internal/demo"
 	"github.com/munjigi/munjigi/internal/gateway"
 	"github.com/munjigi/munjigi/internal/guard"
@@ -90,6 +91,7 @@ type App struct {
 	catalog   *catalog.Catalog
 	gens      generations
 	holds     proofs
+	grants    atomic.Pointer[peruser.Grants] // of the newest snapshot; nil where no server wants any
 	secrets   secret.Schemes
 	browsers  store.KV        // sessions of the pages
 	pairing   *signin.Pairing // its codes outlive a reload
@@ -283,7 +285,11 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	if err != nil {
 		return fail(err)
 	}
-	site, err := a.pagesOf(ctx, cfg, id.verifier, nil)
+	grants, shown, err := a.grantsOf(ctx, cfg)
+	if err != nil {
+		return fail(err)
+	}
+	site, err := a.pagesOf(ctx, cfg, id.verifier, shown)
 	if err != nil {
 		return fail(err)
 	}
@@ -294,6 +300,7 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	}
 	a.telling.Store(id.verifier)
 	a.pages.Store(site)
+	a.grants.Store(grants)
 	return g, servers, nil
 }
 
@@ -442,6 +449,9 @@ func (a *App) Close(ctx context.Context) error {
 		errs = append(errs, r.close(ctx))
 	}
 	a.retiring.Wait()
+	if g := a.grants.Load(); g != nil {
+		errs = append(errs, g.Close(ctx))
+	}
 	if a.db != nil {
 		errs = append(errs, a.db.Close())
 	}

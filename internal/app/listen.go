@@ -92,6 +92,9 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.logout(w, r, v)
 		return
 	}
+	if a.servePublished(w, r) {
+		return
+	}
 	if p := a.pages.Load(); p.Serves(r.URL.Path) {
 		p.ServeHTTP(w, r)
 		return

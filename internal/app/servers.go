@@ -193,8 +193,8 @@ func (m moderns) forget(ctx context.Context, reached string) error {
 	return err
 }
 
-// ApproveServer lets a server that was held for a downgrade be used as what it
-// is now.
+// ApproveServer lets a server that was held for a downgrade, or because it named
+// another authorization server, be used as what it is now.
 func (a *App) ApproveServer(ctx context.Context, name string) error {
 	a.mu.Lock()
 	r := a.servers[name]
@@ -206,6 +206,11 @@ func (a *App) ApproveServer(ctx context.Context, name string) error {
 		return err
 	}
 	r.bridge.Approve()
+	if g := a.grants.Load(); g != nil && r.cfg.Credential.Type == config.CredentialPerUser {
+		if _, err := g.Approve(ctx, name); err != nil {
+			return err
+		}
+	}
 	e := audit.Event{ID: audit.NewID(), Time: time.Now(), Kind: audit.KindEvent, Stage: "administration", Effect: "allow",
 		Reason: "server-approved", Server: name}
 	return a.record.With(log.Strict).Record(ctx, &e)
