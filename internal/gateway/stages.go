@@ -85,6 +85,9 @@ func (g *Gateway) authenticate(ctx context.Context, c *call.Call, in *inbound) *
 	}
 	ask := authn.Request{Method: in.http.Method, Header: in.http.Header, Resource: g.o.BaseURL + in.http.URL.Path,
 		Loopback: isLoopback(in.http.RemoteAddr), Reply: in.reply}
+	if host, _, err := net.SplitHostPort(in.http.RemoteAddr); err == nil {
+		ask.Peer = host
+	}
 	if in.http.TLS != nil {
 		ask.Certificates = in.http.TLS.PeerCertificates
 	}
