@@ -28,6 +28,7 @@ import (
 
 	"github.com/munjigi/munjigi/internal/audit"
 	"github.com/munjigi/munjigi/internal/audit/log"
+	"github.com/munjigi/munjigi/internal/authn/introspect"
 	"github.com/munjigi/munjigi/internal/authn/jwt"
 	"github.com/munjigi/munjigi/internal/authn/local"
 	"github.com/munjigi/munjigi/internal/authn/signin"
@@ -82,9 +83,10 @@ type App struct {
 	svids    *spiffe.Verifier
 	tokens   *tokens
 	endings  *endings
-	// telling is the verifier of the gateway that is current, where an issuer
+	asked    map[string]*introspect.Introspector // of the newest snapshot
+	// telling is who judges for the gateway that is current, where an issuer
 	// tells of logouts; strangers bounds what others can make it record.
-	telling   atomic.Pointer[jwt.Verifier]
+	telling   atomic.Pointer[who]
 	strangers *limit.Keyed
 	operator  string
 	sessions  *gateway.Sessions
@@ -298,7 +300,8 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 		a.verifier = id.verifier
 		a.svids = id.svids
 	}
-	a.telling.Store(id.verifier)
+	a.asked = id.asked
+	a.telling.Store(&id)
 	a.pages.Store(site)
 	a.grants.Store(grants)
 	return g, servers, nil

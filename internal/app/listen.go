@@ -88,8 +88,8 @@ const lastWords = 5 * time.Second
 // ServeHTTP hands each request to the pages or the gateway that are current
 // when it comes.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if v := a.telling.Load(); r.URL.Path == LogoutPath && v.Logouts() {
-		a.logout(w, r, v)
+	if who := a.telling.Load(); r.URL.Path == LogoutPath && who != nil && who.verifier.Logouts() {
+		a.logout(w, r, who.verifier)
 		return
 	}
 	if a.servePublished(w, r) {

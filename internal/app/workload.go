@@ -17,7 +17,7 @@ func (a *App) workloads(cfg *config.Config, client *http.Client, resources map[s
 	if len(cfg.Identity.SPIFFE) == 0 {
 		return w, nil
 	}
-	o := spiffe.Options{Client: client, Resources: resources, Revoked: a.takenBack, Keep: a.svids, Log: a.o.Logger}
+	o := spiffe.Options{Client: client, Resources: resources, Revoked: a.takenBack, Ended: a.endings.over, Keep: a.svids, Log: a.o.Logger}
 	for _, d := range cfg.Identity.SPIFFE {
 		o.Domains = append(o.Domains, spiffe.Domain{Name: d.Name, File: d.BundleFile, URL: d.BundleURL, Scopes: d.Scopes})
 	}

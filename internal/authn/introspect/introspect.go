@@ -263,6 +263,9 @@ func (i *Introspector) Current(p call.Principal) bool {
 	return now.Before(a.good.Add(i.o.Cache))
 }
 
+// Issuer returns who is asked.
+func (i *Introspector) Issuer() string { return i.o.Issuer }
+
 // Forget drops the answers about whom match reports, so that the issuer is asked
 // again.
 func (i *Introspector) Forget(match func(call.Identity) bool) { i.cache.forget(match) }
