@@ -340,7 +340,7 @@ func TestBrokenAnswers(t *testing.T) {
 		"500":             func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
 		"401":             func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) },
 		"204":             func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) },
-		"redirect":        http.RedirectHandler("http://169.254.169.254/", 302).ServeHTTP,
+		"redirect":        http.RedirectHandler("http://169.254.169.254/", http.StatusFound).ServeHTTP,
 		"a page":          func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"active":true,`+good+`}`) },
 		"no active":       body(`{` + good + `}`),
 		"active as text":  body(`{"active":"true",` + good + `}`),
