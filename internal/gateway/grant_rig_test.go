@@ -103,12 +103,6 @@ func (s *grantor) settle(token string, given bool) {
 	}
 }
 
-func (s *grantor) made() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.links
-}
-
 // granting is a gateway before the servers s, which wants each person's own
 // token, and free, which wants none.
 type granting struct {
@@ -232,11 +226,10 @@ func (g *granting) read(resp *http.Response, body string) *said {
 
 // caller is one client: era, token, whether it can show links, path.
 type caller struct {
-	legacy, show  bool
-	version       string // of a legacy session
-	token, path   string
-	session       string
-	fancy, simple string // names of what it calls
+	legacy, show bool
+	version      string // of a legacy session
+	token, path  string
+	session      string
 }
 
 func (g *granting) as(c caller) *caller {
