@@ -103,8 +103,11 @@ type App struct {
 	servers map[string]*running
 	current atomic.Pointer[gateway.Gateway]
 	pages   atomic.Pointer[pages.Pages]
-	certs   *certificates
 	door    *door
+	// entrance is the TLS of the listener.
+	entrance entrance
+	// onlyTLS reports that clients know the gateway by https alone.
+	onlyTLS atomic.Bool
 
 	life     context.Context //nolint:containedctx // from Open to Close
 	end      context.CancelFunc
@@ -137,6 +140,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	}
 	a.cfg, a.servers = cfg, servers
 	a.current.Store(g)
+	go a.lookAfter(a.life)
 	a.announce(ctx, "started")
 	return a, nil
 }
@@ -302,6 +306,7 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	}
 	a.asked = id.asked
 	a.telling.Store(&id)
+	a.onlyTLS.Store(strings.HasPrefix(base, "https:"))
 	a.pages.Store(site)
 	a.grants.Store(grants)
 	return g, servers, nil
@@ -401,17 +406,15 @@ func (a *App) Reload(ctx context.Context) error {
 		cfg.Identity.InsecureAnonymous != a.cfg.Identity.InsecureAnonymous {
 		return errors.New("listen, data, tls on or off, and identity change only with a restart")
 	}
-	take := func() {}
-	if a.certs != nil {
-		if take, err = a.certs.read(cfg.TLS.Cert, cfg.TLS.Key); err != nil {
-			return err
-		}
+	take, err := a.entrance.prepare(cfg.TLS)
+	if err != nil {
+		return err
 	}
 	g, servers, err := a.build(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	take()
+	take(a.x509SVIDs(cfg), a.o.Logger)
 	old, before := a.current.Load(), a.servers
 	a.cfg, a.servers = cfg, servers
 	a.gens.policy.Add(1)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/munjigi/munjigi/internal/authn"
+	"github.com/munjigi/munjigi/internal/authn/bound"
 	"github.com/munjigi/munjigi/internal/authn/introspect"
 	"github.com/munjigi/munjigi/internal/authn/jwt"
 	"github.com/munjigi/munjigi/internal/authn/spiffe"
@@ -80,7 +81,11 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 	if w, err = a.workloads(cfg, client, o.Resources, w); err != nil {
 		return who{}, err
 	}
-	w.authn = keys.Over(w.authn)
+	var known bound.Known
+	if w.svids != nil {
+		known = w.svids.Certified
+	}
+	w.authn = keys.Over(w.authn, known)
 	return w, nil
 }
 

@@ -137,7 +137,7 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		identity.dpop.nonce identity.dpop.window
 		servers.*.insecure_unsandboxed servers.*.credential.insecure_private_hosts servers.*.shared servers.*.deadline servers.*.max_processes servers.*.audit.durability
 		guards.*.mode guards.*.insecure_unknown_properties audit.durability limits.*`)
-	neutral := words(`tls.client_auth tls.client_ca identity.dpop.algorithms servers.*.require_binding merged_require_binding servers.*.tls.ca servers.*.tls.cert servers.*.tls.key
+	neutral := words(`identity.spiffe[].certificates tls.client_auth tls.client_ca identity.dpop.algorithms servers.*.require_binding merged_require_binding servers.*.tls.ca servers.*.tls.cert servers.*.tls.key
 		listen public_url data tls.cert tls.key merged identity.issuers identity.issuers[].issuer identity.issuers[].provider identity.issuers[].algorithms
 		identity.spiffe identity.spiffe[].trust_domain identity.spiffe[].bundle identity.issuers[].types identity.issuers[].jwks_uri identity.issuers[].clock_skew merged_audience policy
 		identity.issuers[].groups_claim identity.issuers[].roles_claim identity.issuers[].tenant_claim identity.issuers[].known_as
