@@ -164,6 +164,12 @@ func (c Claims) Confirmation() (call.Confirmation, bool) {
 		case "jkt":
 		case "x5t#S256":
 			to = &out.X5TS256
+		case "kc-jkt-type":
+			// Keycloak repeats here how the key of jkt is proved.
+			if how, ok := cnf.Text(m.Name, 16); !ok || how != "DPoP" {
+				return out, false
+			}
+			continue
 		default:
 			return out, false
 		}
@@ -175,7 +181,7 @@ func (c Claims) Confirmation() (call.Confirmation, bool) {
 		}
 		*to = s
 	}
-	return out, true
+	return out, out.Bound()
 }
 
 // Actors reads the chain of act (RFC 8693 4.1), the one who acts now first,

@@ -256,6 +256,8 @@ func TestAttacks(t *testing.T) {
 		{"bound to a DPoP key", claim("cnf", map[string]any{"jkt": strings.Repeat("A", 43)}), ErrBound},
 		{"bound to a certificate", claim("cnf", map[string]any{"x5t#S256": strings.Repeat("A", 43)}), ErrBound},
 		{"bound to something unknown", claim("cnf", map[string]any{"kid": "x"}), ErrBound},
+		{"bound to Keycloak's word alone", claim("cnf", map[string]any{"kc-jkt-type": "DPoP"}), ErrBound},
+		{"bound in another of Keycloak's ways", claim("cnf", map[string]any{"kc-jkt-type": "x", "jkt": strings.Repeat("A", 43)}), ErrBound},
 		{"bound to nothing", claim("cnf", map[string]any{}), ErrBound},
 		{"bound by a text", claim("cnf", "x"), ErrBound},
 		{"revoked", claim("jti", "gone"), ErrRevoked},

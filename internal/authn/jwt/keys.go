@@ -284,6 +284,9 @@ func (is *issuer) readKeys(body []byte) (list []*key, dropped []error, err error
 	}
 	for i, item := range items {
 		k, err := is.readKey(item)
+		if errors.Is(err, errEncrypts) {
+			continue
+		}
 		if err != nil {
 			dropped = append(dropped, fmt.Errorf("key %d: %w", i, err))
 			continue
@@ -298,6 +301,9 @@ func (is *issuer) readKeys(body []byte) (list []*key, dropped []error, err error
 	}
 	return unique, dropped, nil
 }
+
+// errEncrypts is no fault: many providers publish such a key beside the others.
+var errEncrypts = errors.New("it is for encryption")
 
 // readKey reads one JWK and leaves out whatever is not a public key for
 // signatures.
@@ -319,6 +325,8 @@ func (is *issuer) readKey(raw []byte) (*key, error) {
 	switch {
 	case kty != "RSA" && kty != "EC" && kty != "OKP":
 		return nil, errors.New("its type is not RSA, EC or OKP")
+	case use == "enc":
+		return nil, errEncrypts
 	case use != "" && use != "sig":
 		return nil, errors.New("it is not for signatures")
 	case c.Has("key_ops") && !slices.Contains(ops, "verify"):
