@@ -12,6 +12,7 @@ import (
 	"github.com/munjigi/munjigi/internal/authn/jwt"
 	"github.com/munjigi/munjigi/internal/authn/local"
 	"github.com/munjigi/munjigi/internal/authn/signin"
+	"github.com/munjigi/munjigi/internal/base/egress"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/credential"
@@ -65,7 +66,7 @@ func (a *App) pagesOf(ctx context.Context, cfg *config.Config, verifier *jwt.Ver
 	switch {
 	case a.o.Stdio:
 		return nil, nil
-	case cfg.Identity.Outside():
+	case len(cfg.Identity.Issuers) > 0:
 		p, names, err := a.providers(ctx, cfg, base, verifier)
 		if err != nil || len(names) == 0 {
 			return nil, err
@@ -90,7 +91,7 @@ func (a *App) endedUnder(cfg *config.Config) func(call.Identity) bool {
 	for _, i := range cfg.Identity.Issuers {
 		known[i.URL] = true
 	}
-	if !cfg.Identity.Outside() {
+	if len(known) == 0 {
 		known[local.Issuer] = true
 	}
 	return func(id call.Identity) bool { return !known[id.Issuer] || a.endings.over(id) }
@@ -98,7 +99,7 @@ func (a *App) endedUnder(cfg *config.Config) func(call.Identity) bool {
 
 // providers are the issuers at which people can sign in, in their order.
 func (a *App) providers(ctx context.Context, cfg *config.Config, base string, verifier *jwt.Verifier) (*signin.Providers, []string, error) {
-	client, err := issuerClient(cfg)
+	client, err := egress.Client(egress.Rules{Allow: cfg.Egress.Allow})
 	if err != nil {
 		return nil, nil, err
 	}
