@@ -17,7 +17,7 @@ TALLY       := $(GO) run ./test/real/tally -counts $(COUNTS)
 # G407: this release takes nonces that crypto/rand filled in place for fixed ones.
 GOSEC_FLAGS := -quiet -severity medium -confidence medium -exclude=G115,G304,G407 -exclude-dir=test
 
-STEPS := tools format vet staticcheck golangci gosec unit cross fuzz conformance real
+STEPS := tools format vet staticcheck golangci gosec unit cross fuzz conformance real idp
 
 .PHONY: build test lint bench clean steps $(STEPS)
 
@@ -38,7 +38,6 @@ lint: format vet staticcheck golangci gosec
 tools: | $(OUT)
 	@command -v cc >/dev/null || { echo "no C compiler: apt-get install gcc"; apt-get update -q && apt-get install -q -y gcc libc6-dev; }
 	@command -v npm >/dev/null || { echo "no npm: apt-get install npm"; apt-get update -q && apt-get install -q -y npm; }
-	@command -v chromedriver >/dev/null || { echo "no Chromium: apt-get install chromium chromium-driver"; apt-get update -q && apt-get install -q -y --no-install-recommends chromium chromium-driver fonts-noto-cjk; }
 	$(GO) mod download
 	$(GO) run ./test/conformance -install
 	@echo tools 1 0 >>$(COUNTS)
@@ -83,6 +82,11 @@ conformance: | $(OUT)
 
 real: | $(OUT)
 	$(GO) test -tags real -count=1 -timeout 20m -json ./test/real | $(TALLY) -name real
+
+idp: | $(OUT)
+	sh test/idp/keycloak.sh install .tools
+	sh test/idp/glewlwyd.sh install
+	$(GO) test -tags real -count=1 -timeout 20m -json ./test/idp | $(TALLY) -name idp
 
 steps:
 	@echo $(STEPS)

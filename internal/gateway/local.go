@@ -157,9 +157,6 @@ func modernCapabilities(raw []byte) []byte {
 func (g *Gateway) describe(ctx context.Context, c *call.Call, in *inbound) (upstream.Description, *refusal) {
 	if in.server != "" {
 		d, err := g.o.Servers[in.server].Describe(ctx, in.caller)
-		if grantOf(err) != nil {
-			return describeLacking(in.server), nil
-		}
 		if err != nil {
 			return d, serverRefusal(ctx, c, err)
 		}
@@ -173,9 +170,7 @@ func (g *Gateway) describe(ctx context.Context, c *call.Call, in *inbound) (upst
 	}
 	ds := make([]upstream.Description, len(names))
 	errs := g.each(c, names, func(i int, server string) (err error) {
-		if ds[i], err = g.o.Servers[server].Describe(ctx, in.caller); grantOf(err) != nil {
-			ds[i], err = describeLacking(server), nil
-		}
+		ds[i], err = g.o.Servers[server].Describe(ctx, in.caller)
 		return err
 	})
 	all := strictjson.Object{}

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/munjigi/munjigi/internal/authz"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/mcp"
@@ -233,9 +232,6 @@ func (g *Gateway) validate(ctx context.Context, c *call.Call, in *inbound) *refu
 			return bad("params.level is not a log level")
 		}
 	}
-	if ref := g.granted(ctx, c, in); ref != nil {
-		return ref
-	}
 	if in.msg.Method == mcp.MethodToolsCall || in.msg.Method == mcp.MethodPromptsGet {
 		if ref := g.define(ctx, c, in); ref != nil {
 			return ref
@@ -340,18 +336,13 @@ func (g *Gateway) authorize(ctx context.Context, c *call.Call, in *inbound) *ref
 	if in.msg.Kind == mcp.Result || in.msg.Kind == mcp.ErrorReply {
 		q = in.peer.query(in.msg.ID)
 	}
-	connects := c.Target.Name == connectTool && in.msg.Method == mcp.MethodToolsCall && (in.need != nil || in.connected)
-	if connects {
-		// Our own tool does nothing at the server but what a list does.
-		q = authz.Query{Principal: c.Principal, Target: call.Target{Server: c.Target.Server, Method: mcp.MethodToolsList}}
-	}
-	if in.msg.Kind == mcp.Request && in.route.Name != "" && !connects {
+	if in.msg.Kind == mcp.Request && in.route.Name != "" {
 		if !g.o.Authz.Lists(ctx, q) {
 			return deny(c, call.Authorize, call.ReasonUnknownTarget, "not listed for this principal")
 		}
 	}
 	if in.msg.Kind == mcp.Request {
-		if ref := g.scoped(c, in, q.Target); ref != nil {
+		if ref := g.scoped(c, in, c.Target); ref != nil {
 			return ref
 		}
 	}
