@@ -38,6 +38,7 @@ lint: format vet staticcheck golangci gosec
 tools: | $(OUT)
 	@command -v cc >/dev/null || { echo "no C compiler: apt-get install gcc"; apt-get update -q && apt-get install -q -y gcc libc6-dev; }
 	@command -v npm >/dev/null || { echo "no npm: apt-get install npm"; apt-get update -q && apt-get install -q -y npm; }
+	@command -v chromedriver >/dev/null || { echo "no Chromium: apt-get install chromium chromium-driver"; apt-get update -q && apt-get install -q -y --no-install-recommends chromium chromium-driver fonts-noto-cjk; }
 	$(GO) mod download
 	$(GO) run ./test/conformance -install
 	@echo tools 1 0 >>$(COUNTS)

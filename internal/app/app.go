@@ -28,6 +28,7 @@ import (
 
 	"github.com/munjigi/munjigi/internal/audit"
 	"github.com/munjigi/munjigi/internal/audit/log"
+	"github.com/munjigi/munjigi/internal/authn/introspect"
 	"github.com/munjigi/munjigi/internal/authn/jwt"
 	"github.com/munjigi/munjigi/internal/authn/local"
 	"github.com/munjigi/munjigi/internal/authn/signin"
@@ -38,6 +39,7 @@ import (
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/catalog"
 	"github.com/munjigi/munjigi/internal/config"
+	"github.com/munjigi/munjigi/internal/credential/peruser"
 	"github.com/munjigi/munjigi/internal/demo"
 	"github.com/munjigi/munjigi/internal/gateway"
 	"github.com/munjigi/munjigi/internal/guard"
@@ -81,15 +83,17 @@ type App struct {
 	svids    *spiffe.Verifier
 	tokens   *tokens
 	endings  *endings
-	// telling is the verifier of the gateway that is current, where an issuer
+	asked    map[string]*introspect.Introspector // of the newest snapshot
+	// telling is who judges for the gateway that is current, where an issuer
 	// tells of logouts; strangers bounds what others can make it record.
-	telling   atomic.Pointer[jwt.Verifier]
+	telling   atomic.Pointer[who]
 	strangers *limit.Keyed
 	operator  string
 	sessions  *gateway.Sessions
 	catalog   *catalog.Catalog
 	gens      generations
 	holds     proofs
+	grants    atomic.Pointer[peruser.Grants] // of the newest snapshot; nil where no server wants any
 	secrets   secret.Schemes
 	browsers  store.KV        // sessions of the pages
 	pairing   *signin.Pairing // its codes outlive a reload
@@ -99,8 +103,11 @@ type App struct {
 	servers map[string]*running
 	current atomic.Pointer[gateway.Gateway]
 	pages   atomic.Pointer[pages.Pages]
-	certs   *certificates
 	door    *door
+	// entrance is the TLS of the listener.
+	entrance entrance
+	// onlyTLS reports that clients know the gateway by https alone.
+	onlyTLS atomic.Bool
 
 	life     context.Context //nolint:containedctx // from Open to Close
 	end      context.CancelFunc
@@ -133,6 +140,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	}
 	a.cfg, a.servers = cfg, servers
 	a.current.Store(g)
+	go a.lookAfter(a.life)
 	a.announce(ctx, "started")
 	return a, nil
 }
@@ -283,7 +291,11 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	if err != nil {
 		return fail(err)
 	}
-	site, err := a.pagesOf(ctx, cfg, id.verifier, nil)
+	grants, shown, err := a.grantsOf(ctx, cfg)
+	if err != nil {
+		return fail(err)
+	}
+	site, err := a.pagesOf(ctx, cfg, id.verifier, shown)
 	if err != nil {
 		return fail(err)
 	}
@@ -292,8 +304,11 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 		a.verifier = id.verifier
 		a.svids = id.svids
 	}
-	a.telling.Store(id.verifier)
+	a.asked = id.asked
+	a.telling.Store(&id)
+	a.onlyTLS.Store(strings.HasPrefix(base, "https:"))
 	a.pages.Store(site)
+	a.grants.Store(grants)
 	return g, servers, nil
 }
 
@@ -391,17 +406,15 @@ func (a *App) Reload(ctx context.Context) error {
 		cfg.Identity.InsecureAnonymous != a.cfg.Identity.InsecureAnonymous {
 		return errors.New("listen, data, tls on or off, and identity change only with a restart")
 	}
-	take := func() {}
-	if a.certs != nil {
-		if take, err = a.certs.read(cfg.TLS.Cert, cfg.TLS.Key); err != nil {
-			return err
-		}
+	take, err := a.entrance.prepare(cfg.TLS)
+	if err != nil {
+		return err
 	}
 	g, servers, err := a.build(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	take()
+	take(a.x509SVIDs(cfg), a.o.Logger)
 	old, before := a.current.Load(), a.servers
 	a.cfg, a.servers = cfg, servers
 	a.gens.policy.Add(1)
@@ -442,6 +455,9 @@ func (a *App) Close(ctx context.Context) error {
 		errs = append(errs, r.close(ctx))
 	}
 	a.retiring.Wait()
+	if g := a.grants.Load(); g != nil {
+		errs = append(errs, g.Close(ctx))
+	}
 	if a.db != nil {
 		errs = append(errs, a.db.Close())
 	}

@@ -49,6 +49,8 @@ func (a *App) credential(ctx context.Context, cfg *config.Config, s config.Serve
 		return outgoing{}, nil
 	case config.CredentialStatic:
 		return a.staticCredential(ctx, s)
+	case config.CredentialPerUser:
+		return outgoing{source: granted{a, s.Name}, perPrincipal: true}, nil
 	}
 	// A token endpoint is shown what must be seen by nobody else: it is never
 	// followed anywhere.

@@ -7,3 +7,7 @@ func Waiting(a *App) int {
 	defer a.door.mu.Unlock()
 	return a.door.waiting.Len()
 }
+
+// Look looks at the files of certificates and keys once, as a running gateway
+// does every second.
+func Look(a *App) { a.lookOnce() }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/munjigi/munjigi/internal/authn"
+	"github.com/munjigi/munjigi/internal/authn/bound"
+	"github.com/munjigi/munjigi/internal/authn/introspect"
 	"github.com/munjigi/munjigi/internal/authn/jwt"
 	"github.com/munjigi/munjigi/internal/authn/spiffe"
 	"github.com/munjigi/munjigi/internal/authz"
@@ -22,6 +24,7 @@ type who struct {
 	resources map[string]gateway.Resource
 	verifier  *jwt.Verifier
 	svids     *spiffe.Verifier
+	asked     map[string]*introspect.Introspector // by issuer
 }
 
 // identity composes authentication and authorization. With issuers there is
@@ -61,9 +64,6 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 		o.Resources[url] = authn.Resource{Audiences: r.Audiences, Metadata: r.Metadata, Scope: strings.Join(r.Least, " ")}
 	}
 	for _, i := range cfg.Identity.Issuers {
-		if i.Introspection.Tokens != "" {
-			return who{}, errors.New("identity.issuers[].introspection is not part of this build")
-		}
 		o.Issuers = append(o.Issuers, issuerOf(i))
 	}
 	keys, err := a.keysOf(cfg, base, w.resources)
@@ -75,10 +75,17 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 		return who{}, err
 	}
 	w.authn = w.verifier
+	if w, err = a.introspection(a.life, cfg, o, w); err != nil {
+		return who{}, err
+	}
 	if w, err = a.workloads(cfg, client, o.Resources, w); err != nil {
 		return who{}, err
 	}
-	w.authn = keys.Over(w.authn)
+	var known bound.Known
+	if w.svids != nil {
+		known = w.svids.Certified
+	}
+	w.authn = keys.Over(w.authn, known)
 	return w, nil
 }
 

@@ -26,6 +26,7 @@ import (
 type provider struct {
 	*httptest.Server
 	key *ecdsa.PrivateKey
+	introspected
 }
 
 func newProvider(t *testing.T) *provider {
@@ -45,8 +46,9 @@ func newProvider(t *testing.T) *provider {
 		}
 	}
 	mux.HandleFunc("/.well-known/oauth-authorization-server", reply(func() any {
-		return map[string]string{"issuer": p.URL, "jwks_uri": p.URL + "/keys"}
+		return map[string]string{"issuer": p.URL, "jwks_uri": p.URL + "/keys", "introspection_endpoint": p.URL + "/introspect"}
 	}))
+	mux.HandleFunc("/introspect", p.answer)
 	mux.HandleFunc("/keys", reply(func() any {
 		return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k1", Algorithm: "ES256", Use: "sig"}}}
 	}))

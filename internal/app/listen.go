@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/munjigi/munjigi/internal/authn/local"
@@ -34,13 +33,12 @@ func (a *App) Listen(ctx context.Context) (net.Listener, error) {
 	if !cfg.TLS.Enabled() {
 		return l, nil
 	}
-	a.certs = &certificates{}
-	take, err := a.certs.read(cfg.TLS.Cert, cfg.TLS.Key)
+	take, err := a.entrance.prepare(cfg.TLS)
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	take()
-	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: a.certs.get, NextProtos: []string{"h2", "http/1.1"}}), nil
+	take(a.x509SVIDs(cfg), a.o.Logger)
+	return tls.NewListener(l, a.entrance.config()), nil
 }
 
 // Serve answers on l until ctx ends, then drains: no new calls, streams ended
@@ -85,11 +83,19 @@ func (a *App) Serve(ctx context.Context, l net.Listener) error {
 // lastWords is how long calls may take to end that a stop has cut off.
 const lastWords = 5 * time.Second
 
+var strictTLS = []string{"max-age=31536000"}
+
 // ServeHTTP hands each request to the pages or the gateway that are current
 // when it comes.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if v := a.telling.Load(); r.URL.Path == LogoutPath && v.Logouts() {
-		a.logout(w, r, v)
+	if a.onlyTLS.Load() {
+		w.Header()["Strict-Transport-Security"] = strictTLS // RFC 6797; a year
+	}
+	if who := a.telling.Load(); r.URL.Path == LogoutPath && who != nil && who.verifier.Logouts() {
+		a.logout(w, r, who.verifier)
+		return
+	}
+	if a.servePublished(w, r) {
 		return
 	}
 	if p := a.pages.Load(); p.Serves(r.URL.Path) {
@@ -142,22 +148,6 @@ func (a *App) Watch(ctx context.Context, told <-chan os.Signal) {
 
 // Sessions returns the table of legacy sessions.
 func (a *App) Sessions() *gateway.Sessions { return a.sessions }
-
-// certificates serves one certificate and takes a new one without a restart.
-type certificates struct {
-	now atomic.Pointer[tls.Certificate]
-}
-
-// read reads a certificate; take puts it in force.
-func (c *certificates) read(cert, key string) (take func(), err error) {
-	p, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
-		return nil, fmt.Errorf("tls: %w", err)
-	}
-	return func() { c.now.Store(&p) }, nil
-}
-
-func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.now.Load(), nil }
 
 // Protected says in plain sentences what this gateway protects as it runs.
 func Protected(cfg *config.Config) []string {

@@ -12,7 +12,6 @@ import (
 	"github.com/munjigi/munjigi/internal/authn/jwt"
 	"github.com/munjigi/munjigi/internal/authn/local"
 	"github.com/munjigi/munjigi/internal/authn/signin"
-	"github.com/munjigi/munjigi/internal/base/egress"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/credential"
@@ -66,7 +65,7 @@ func (a *App) pagesOf(ctx context.Context, cfg *config.Config, verifier *jwt.Ver
 	switch {
 	case a.o.Stdio:
 		return nil, nil
-	case len(cfg.Identity.Issuers) > 0:
+	case cfg.Identity.Outside():
 		p, names, err := a.providers(ctx, cfg, base, verifier)
 		if err != nil || len(names) == 0 {
 			return nil, err
@@ -91,7 +90,7 @@ func (a *App) endedUnder(cfg *config.Config) func(call.Identity) bool {
 	for _, i := range cfg.Identity.Issuers {
 		known[i.URL] = true
 	}
-	if len(known) == 0 {
+	if !cfg.Identity.Outside() {
 		known[local.Issuer] = true
 	}
 	return func(id call.Identity) bool { return !known[id.Issuer] || a.endings.over(id) }
@@ -99,7 +98,7 @@ func (a *App) endedUnder(cfg *config.Config) func(call.Identity) bool {
 
 // providers are the issuers at which people can sign in, in their order.
 func (a *App) providers(ctx context.Context, cfg *config.Config, base string, verifier *jwt.Verifier) (*signin.Providers, []string, error) {
-	client, err := egress.Client(egress.Rules{Allow: cfg.Egress.Allow})
+	client, err := issuerClient(cfg)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -239,20 +239,28 @@ func (a *App) Revoke(ctx context.Context, r Revocation) (int, error) {
 func (a *App) endNow(list ...ended) (sessions int) {
 	a.gens.revocation.Add(1)
 	for _, d := range list {
-		sessions += a.sessions.EndOf(func(p call.Principal) bool {
-			id := p.Identity()
-			switch d.Kind {
-			case endedSubject:
-				return id.Issuer == d.Issuer && id.Subject == d.Name
-			case endedUnnamed:
-				return id.Issuer == d.Issuer && id.Subject == d.Name && id.Session == ""
-			case endedSession:
-				return id.Issuer == d.Issuer && id.Session == d.Name
+		sessions += a.sessions.EndOf(func(p call.Principal) bool { return d.about(p.Identity()) })
+		if w := a.telling.Load(); w != nil {
+			for _, in := range w.asked {
+				in.Forget(d.about)
 			}
-			return false
-		})
+		}
 	}
 	return sessions
+}
+
+// about reports that an identity is one that is over, whenever its proof was
+// made.
+func (d ended) about(id call.Identity) bool {
+	switch d.Kind {
+	case endedSubject:
+		return id.Issuer == d.Issuer && id.Subject == d.Name
+	case endedUnnamed:
+		return id.Issuer == d.Issuer && id.Subject == d.Name && id.Session == ""
+	case endedSession:
+		return id.Issuer == d.Issuer && id.Session == d.Name
+	}
+	return false
 }
 
 // signedOut makes a logout that an issuer told take effect. The error is

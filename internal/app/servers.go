@@ -34,6 +34,7 @@ type running struct {
 	server  upstream.Server
 	bridge  *bridge.Server // nil for the demo
 	stop    func(context.Context) error
+	files   *material // certificate, key and authorities for TLS; may be nil
 	// refresh reads the secrets of its credential again; may be nil.
 	refresh func(context.Context) error
 }
@@ -58,7 +59,13 @@ func (a *App) server(ctx context.Context, cfg *config.Config, s config.Server) (
 	if err != nil {
 		return nil, false, fmt.Errorf("credential: %w", err)
 	}
-	dialer, kind, err := a.dialer(ctx, cfg, s, out)
+	var files *material
+	if s.TLS != (config.ServerTLS{}) {
+		if files, err = openMaterial(s.TLS.Cert, s.TLS.Key, s.TLS.CA); err != nil {
+			return nil, false, fmt.Errorf("tls: %w", err)
+		}
+	}
+	dialer, kind, err := a.dialer(ctx, cfg, s, out, files)
 	if err != nil {
 		return nil, false, err
 	}
@@ -96,7 +103,7 @@ func (a *App) server(ctx context.Context, cfg *config.Config, s config.Server) (
 	if err != nil {
 		return nil, false, err
 	}
-	return &running{cfg: s, floor: cfg.ProtocolFloor, limits: cfg.Limits, egress: cfg.Egress.Allow, issuers: cfg.Identity.Issuers, server: b, bridge: b, stop: b.Close, refresh: out.refresh}, true, nil
+	return &running{cfg: s, floor: cfg.ProtocolFloor, limits: cfg.Limits, egress: cfg.Egress.Allow, issuers: cfg.Identity.Issuers, server: b, bridge: b, stop: b.Close, files: files, refresh: out.refresh}, true, nil
 }
 
 func eraOf(e config.Era) bridge.EraSetting {
@@ -110,7 +117,7 @@ func eraOf(e config.Era) bridge.EraSetting {
 }
 
 // dialer resolves the secrets of a server and makes its way of being reached.
-func (a *App) dialer(ctx context.Context, cfg *config.Config, s config.Server, out outgoing) (upstream.Dialer, bridge.Kind, error) {
+func (a *App) dialer(ctx context.Context, cfg *config.Config, s config.Server, out outgoing, files *material) (upstream.Dialer, bridge.Kind, error) {
 	json := strictjson.Limits{Bytes: int(cfg.Limits.Result), Depth: cfg.Limits.Depth, Members: strictjson.Default().Members}
 	if !s.Stdio() {
 		url, err := a.reveal(ctx, s.URL)
@@ -119,7 +126,11 @@ func (a *App) dialer(ctx context.Context, cfg *config.Config, s config.Server, o
 		}
 		limits := streamable.DefaultLimits()
 		limits.JSON, limits.Idle = json, s.Deadline
-		d, err := streamable.New(streamable.Config{URL: url, Limits: limits, Credential: out.source, Log: a.o.Logger.With("server", s.Name)})
+		c := streamable.Config{URL: url, Limits: limits, Credential: out.source, Log: a.o.Logger.With("server", s.Name)}
+		if files != nil {
+			c.Trust = files.trust
+		}
+		d, err := streamable.New(c)
 		return d, bridge.HTTP, err
 	}
 	var argv []string
@@ -193,8 +204,8 @@ func (m moderns) forget(ctx context.Context, reached string) error {
 	return err
 }
 
-// ApproveServer lets a server that was held for a downgrade be used as what it
-// is now.
+// ApproveServer lets a server that was held for a downgrade, or because it named
+// another authorization server, be used as what it is now.
 func (a *App) ApproveServer(ctx context.Context, name string) error {
 	a.mu.Lock()
 	r := a.servers[name]
@@ -206,6 +217,11 @@ func (a *App) ApproveServer(ctx context.Context, name string) error {
 		return err
 	}
 	r.bridge.Approve()
+	if g := a.grants.Load(); g != nil && r.cfg.Credential.Type == config.CredentialPerUser {
+		if _, err := g.Approve(ctx, name); err != nil {
+			return err
+		}
+	}
 	e := audit.Event{ID: audit.NewID(), Time: time.Now(), Kind: audit.KindEvent, Stage: "administration", Effect: "allow",
 		Reason: "server-approved", Server: name}
 	return a.record.With(log.Strict).Record(ctx, &e)

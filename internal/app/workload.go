@@ -19,7 +19,7 @@ func (a *App) workloads(cfg *config.Config, client *http.Client, resources map[s
 	}
 	o := spiffe.Options{Client: client, Resources: resources, Revoked: a.takenBack, Ended: a.endings.over, Keep: a.svids, Log: a.o.Logger}
 	for _, d := range cfg.Identity.SPIFFE {
-		o.Domains = append(o.Domains, spiffe.Domain{Name: d.Name, File: d.BundleFile, URL: d.BundleURL, Scopes: d.Scopes})
+		o.Domains = append(o.Domains, spiffe.Domain{Name: d.Name, File: d.BundleFile, URL: d.BundleURL, Scopes: d.Scopes, Certificates: d.Certificates})
 	}
 	var err error
 	if w.svids, err = spiffe.New(o); err != nil {

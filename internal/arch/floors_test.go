@@ -71,6 +71,7 @@ func floorOf(pkg string) (level, bool) {
 		"internal/upstream/bridge":        implementation,
 		"internal/upstream/stdio":         implementation,
 		"internal/upstream/streamable":    implementation,
+		"internal/authn/introspect":       implementation,
 
 		"internal/gateway": pipeline,
 

@@ -43,6 +43,9 @@ type Request struct {
 	// Reply are the headers that the answer will carry, whatever it says. An
 	// authenticator may add its own. Nil where nobody reads them.
 	Reply http.Header
+	// Peer is the IP address that the connection comes from, which is a proxy's
+	// where one stands in between.
+	Peer string
 	// Loopback reports that the peer's address is a loopback address.
 	Loopback bool
 }

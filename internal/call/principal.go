@@ -60,6 +60,9 @@ type Identity struct {
 	Expires int64
 	// Issued is the Unix time at which the proof was made; 0 if nobody said.
 	Issued int64
+	// Asked says that the proof rests on what its issuer answers when it is asked
+	// (RFC 7662), not on a signature.
+	Asked bool
 	// Session is the provider's session (sid) that a logout may name.
 	Session string
 	// Claims is the JSON object that the issuer signed or answered, valid and

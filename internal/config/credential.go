@@ -59,6 +59,7 @@ type Credential struct {
 	// SubjectIssuers are the issuers whose callers' tokens may be exchanged; empty
 	// means the token server's own, where it is one of the gateway's issuers.
 	SubjectIssuers []string
+	PerUser
 }
 
 // NoResource says that no resource parameter is sent.
@@ -136,6 +137,8 @@ func keysOf(t CredentialType) (reads, needs []string) {
 		r = tokenServerKeys + "scopes resource audience audiences subject_token_type requested_token_type actor_token actor_token_type subject_issuers"
 	case CredentialOnBehalfOf:
 		r, n = tokenServerKeys+"scopes audiences subject_issuers", "client_id scopes"
+	case CredentialPerUser:
+		r = "issuer client_id client_secret private_key scopes resource client_document insecure_private_hosts"
 	case CredentialIDJAG:
 		r, n = tokenServerKeys+"authorization_server scopes resource audiences subject_token_type subject_issuers", "issuer authorization_server"
 	}
@@ -168,7 +171,7 @@ func readCredential(s *source, n *yaml.Node, key string, v *Server) {
 	if c.Type == CredentialStatic && len(c.Headers) == 0 && (!said("headers") || len(s.problems)+s.omitted == before) {
 		s.fail(n, key, "names no header", `write headers: { Authorization: { prefix: "Bearer ", secret: env:NAME } }`)
 	}
-	if !slices.Contains(reads, "issuer") || len(s.problems)+s.omitted > before {
+	if !c.Type.judged(reads) || len(s.problems)+s.omitted > before {
 		return
 	}
 	s.judgeTokenServer(n, key, c.TokenServer, c.Type != CredentialJWTBearer && c.Type != CredentialExchange)
@@ -226,10 +229,13 @@ func (s *source) judgeCredential(r *reading, v Server) {
 	if !v.Credential.Type.PerPrincipal() {
 		return
 	}
+	if v.Credential.Type == CredentialPerUser {
+		s.judgePerUser(at+".credential", v)
+	}
 	if v.Shared {
 		s.failKey(at+".shared", "stands beside a credential that each caller has of its own", "take shared: out: such a server is never reached for two callers together")
 	}
-	if len(r.Identity.Issuers) == 0 {
+	if len(r.Identity.Issuers) == 0 && v.Credential.Type != CredentialPerUser {
 		s.failKey(at+".credential", fmt.Sprintf("of type %s needs callers with tokens of identity providers", v.Credential.Type),
 			"add identity: with issuers:, or write a type that acts for nobody: static, client_credentials or jwt_bearer")
 		return
@@ -263,7 +269,7 @@ func credentialFields() []field[Credential] {
 	list := []field[Credential]{
 		{"type", func(s *source, n *yaml.Node, key string, c *Credential) {
 			if t, ok := s.oneOf(n, key, string(CredentialNone), string(CredentialStatic), string(CredentialClient), string(CredentialJWTBearer),
-				string(CredentialExchange), string(CredentialOnBehalfOf), string(CredentialIDJAG)); ok {
+				string(CredentialExchange), string(CredentialOnBehalfOf), string(CredentialIDJAG), string(CredentialPerUser)); ok {
 				c.Type = CredentialType(t)
 			}
 		}},
@@ -292,6 +298,7 @@ func credentialFields() []field[Credential] {
 			s.checked(n, key, checkURL, &c.SubjectIssuers)
 		}},
 	}
+	list = append(list, perUserFields()...)
 	return append(list, tokenServerFields(func(c *Credential) *TokenServer { return &c.TokenServer })...)
 }
 

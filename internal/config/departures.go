@@ -92,6 +92,7 @@ func (s Server) departures(all Audit) []Departure {
 	if s.Durability != DurabilityStrict && s.Durability != all.Durability {
 		list = append(list, Departure{at + ".audit.durability", string(s.Durability), "entries of the record may be lost in a crash"})
 	}
+	list = append(list, s.Credential.departures(at+".credential")...)
 	usual := NewServer(s.Name)
 	if s.Deadline > usual.Deadline {
 		list = append(list, Departure{at + ".deadline", s.Deadline.String(), fmt.Sprintf("is looser than the default of %v", usual.Deadline)})

@@ -21,6 +21,8 @@ type TrustDomain struct {
 	// ScopesIgnored lets its workloads through without scopes; policy alone
 	// decides then.
 	ScopesIgnored bool
+	// Certificates lets workloads in by X509-SVID too.
+	Certificates bool
 }
 
 func readSPIFFE(s *source, n *yaml.Node, key string, i *Identity) {
@@ -56,6 +58,7 @@ func trustDomainFields() []field[TrustDomain] {
 				s.complain(n, key, writableByOthers(info))
 			}
 		}},
+		{"certificates", func(s *source, n *yaml.Node, key string, d *TrustDomain) { s.flag(n, key, &d.Certificates) }},
 		{"scopes", func(s *source, n *yaml.Node, key string, d *TrustDomain) {
 			if n.Kind == yaml.ScalarNode {
 				_, d.ScopesIgnored = s.oneOf(n, key, "ignored")
@@ -103,6 +106,9 @@ func (s *source) judgeSPIFFE(r *reading) {
 		}
 		if !s.said(at+".scopes") || !d.ScopesIgnored && len(d.Scopes) == 0 && !s.failed(at+".scopes") {
 			s.failKey(at, "says nothing of scopes, which an SVID does not carry", "write scopes: [SERVER:list, SERVER:call] for all its workloads, or scopes: ignored to leave it to policy alone")
+		}
+		if d.Certificates && !r.TLS.AsksClients() {
+			s.failKey(at+".certificates", "takes client certificates, and none is asked for", "write tls: with client_auth: request")
 		}
 		for _, scope := range d.Scopes {
 			if name, _, ok := strings.Cut(scope, ":"); ok && checkScope(scope) == (complaint{}) && !slices.ContainsFunc(r.Servers, func(v Server) bool { return v.Name == name }) {

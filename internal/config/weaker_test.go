@@ -31,6 +31,9 @@ servers:
   y:
     url: https://y.example
     shared: true
+  z:
+    url: https://z.example
+    credential: { type: per_user, insecure_private_hosts: [10.0.0.2] }
 limits:
   body: 5MiB
   result: 17MiB
@@ -76,6 +79,7 @@ limits:
 		"servers.x.deadline=6m0s",
 		"servers.x.max_processes=17",
 		"servers.y.shared=true",
+		"servers.z.credential.insecure_private_hosts[0]=10.0.0.2",
 		"guards.a.mode=off",
 		"guards.b.mode=monitor",
 		"audit.durability=relaxed",
@@ -131,9 +135,9 @@ func TestEveryKeyIsClassified(t *testing.T) {
 	t.Parallel()
 	weakens := words(`protocol_floor allowed_origins allowed_hosts identity.insecure_anonymous identity.issuers[].scopes identity.issuers[].max_lifetime identity.issuers[].introspection.cache identity.spiffe[].scopes egress.allow egress.ca
 		identity.dpop.nonce identity.dpop.window
-		servers.*.insecure_unsandboxed servers.*.shared servers.*.deadline servers.*.max_processes servers.*.audit.durability
+		servers.*.insecure_unsandboxed servers.*.credential.insecure_private_hosts servers.*.shared servers.*.deadline servers.*.max_processes servers.*.audit.durability
 		guards.*.mode guards.*.insecure_unknown_properties audit.durability limits.*`)
-	neutral := words(`tls.client_auth tls.client_ca identity.dpop.algorithms servers.*.require_binding merged_require_binding servers.*.tls.ca servers.*.tls.cert servers.*.tls.key
+	neutral := words(`identity.spiffe[].certificates tls.client_auth tls.client_ca identity.dpop.algorithms servers.*.require_binding merged_require_binding servers.*.tls.ca servers.*.tls.cert servers.*.tls.key
 		listen public_url data tls.cert tls.key merged identity.issuers identity.issuers[].issuer identity.issuers[].provider identity.issuers[].algorithms
 		identity.spiffe identity.spiffe[].trust_domain identity.spiffe[].bundle identity.issuers[].types identity.issuers[].jwks_uri identity.issuers[].clock_skew merged_audience policy
 		identity.issuers[].groups_claim identity.issuers[].roles_claim identity.issuers[].tenant_claim identity.issuers[].known_as
@@ -142,7 +146,7 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		identity.issuers[].logout.clients
 		identity.issuers[].signin.client_id identity.issuers[].signin.client_secret identity.issuers[].signin.scopes
 		servers.*.command servers.*.env servers.*.cwd servers.*.url servers.*.era servers.*.enabled servers.*.audience
-		servers.*.credential.type servers.*.credential.headers servers.*.credential.scopes servers.*.credential.resource servers.*.credential.audience
+		servers.*.credential.type servers.*.credential.client_document servers.*.credential.headers servers.*.credential.scopes servers.*.credential.resource servers.*.credential.audience
 		servers.*.credential.audiences servers.*.credential.assertion servers.*.credential.subject_token_type servers.*.credential.requested_token_type
 		servers.*.credential.actor_token servers.*.credential.actor_token_type servers.*.credential.subject_issuers
 		servers.*.credential.issuer servers.*.credential.token_endpoint servers.*.credential.client_id servers.*.credential.client_auth

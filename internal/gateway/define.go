@@ -50,14 +50,17 @@ func (g *Gateway) define(ctx context.Context, c *call.Call, in *inbound) *refusa
 		// Not known, or known as missing: ask the server, which may have
 		// changed its list without telling.
 		if fresh && !g.mayRefetch(key) {
-			return deny(c, call.Validate, call.ReasonUnknownTarget, "not in the list")
+			return g.undefined(c, in)
 		}
 		var err error
 		if view, err = g.fetch(ctx, c, in, key); err != nil {
+			if in.need = grantOf(err); in.need != nil {
+				return nil // whoever may not call gets no link: that is judged first
+			}
 			return serverRefusal(ctx, c, err)
 		}
 		if d, ok = view.Lookup(c.Target.Name); !ok {
-			return deny(c, call.Validate, call.ReasonUnknownTarget, "not in the list")
+			return g.undefined(c, in)
 		}
 	}
 	if d.Broken != "" {
@@ -70,9 +73,21 @@ func (g *Gateway) define(ctx context.Context, c *call.Call, in *inbound) *refusa
 		// What is not listed is not there.
 		return deny(c, call.Validate, call.ReasonUnknownTarget, "held: "+string(verdict.Reason))
 	}
+	in.need, in.connected = nil, false
 	in.def = &definition{digest: d.Digest, headers: d.Headers, raw: d.Raw}
 	in.caller.TaskSupport = d.TaskSupport
 	return nil
+}
+
+// undefined refuses what the server does not list, but for the tool that stood
+// in the list until a permission was given.
+func (g *Gateway) undefined(c *call.Call, in *inbound) *refusal {
+	in.connected = c.Target.Name == connectTool && in.msg.Method == mcp.MethodToolsCall &&
+		g.o.Sessions.grants.lately(c.Principal.ClientKey(), c.Target.Server)
+	if in.connected {
+		return nil
+	}
+	return deny(c, call.Validate, call.ReasonUnknownTarget, "not in the list")
 }
 
 // mayRefetch bounds how often an unknown name makes us list a server again.

@@ -136,6 +136,8 @@ type Gateway struct {
 	draining atomic.Bool
 	drain    chan struct{}
 	drainOne sync.Once
+	stopping context.Context //nolint:containedctx // ends with drain
+	stop     context.CancelFunc
 	inflight flights
 	life     context.Context //nolint:containedctx // of calls that outlive their connection
 	abandon  context.CancelFunc
@@ -172,6 +174,7 @@ func New(o Options) (*Gateway, error) {
 	g.messages = limit.NewGate(2*o.Limits.PerPrincipal+o.Limits.Streams, maxConcurrent)
 	g.calls = limit.NewGate(o.Limits.PerPrincipal, maxConcurrent)
 	g.streams = limit.NewGate(o.Limits.Streams, o.Limits.AllStreams)
+	g.stopping, g.stop = context.WithCancel(context.Background())
 	g.life, g.abandon = context.WithCancel(context.Background())
 	g.refetch = limit.NewKeyed(1, 5, maxKeys)
 	return g, nil
@@ -185,7 +188,7 @@ const (
 // Drain stops taking calls, ends open streams gracefully and waits until
 // those in flight are answered or ctx ends.
 func (g *Gateway) Drain(ctx context.Context) error {
-	g.drainOne.Do(func() { g.draining.Store(true); close(g.drain) })
+	g.drainOne.Do(func() { g.draining.Store(true); close(g.drain); g.stop() })
 	defer g.lastRefusals()
 	select {
 	case <-g.inflight.none():
@@ -198,7 +201,7 @@ func (g *Gateway) Drain(ctx context.Context) error {
 // Retire ends the streams of a gateway that a reload replaced; its calls in
 // flight go on to their end.
 func (g *Gateway) Retire() {
-	g.drainOne.Do(func() { close(g.drain) })
+	g.drainOne.Do(func() { close(g.drain); g.stop() })
 	g.lastRefusals()
 }
 

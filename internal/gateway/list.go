@@ -33,6 +33,9 @@ func (g *Gateway) list(ctx context.Context, c *call.Call, in *inbound, out outbo
 		return serverRefusal(ctx, c, err)
 	}
 	a, err := g.send(ctx, c, in, out, cl)
+	if need := grantOf(err); need != nil {
+		return g.listLacking(ctx, c, in, out, need)
+	}
 	if err != nil {
 		return serverRefusal(ctx, c, err)
 	}
@@ -258,6 +261,14 @@ func (g *Gateway) listMerged(ctx context.Context, c *call.Call, in *inbound, out
 	failed := 0
 	var ttl int64 = -1
 	for i, p := range pages {
+		if need := grantOf(errs[i]); need != nil && in.route.List != "tasks" {
+			g.o.Sessions.grants.add(c.Principal.ClientKey(), need, "")
+			if in.route.List == "tools" {
+				all = append(all, connectDefinition(names[i], join("name", names[i], connectTool)))
+			}
+			ttl = 0
+			continue
+		}
 		if errs[i] != nil {
 			failed++
 			g.o.Logger.Warn("a server is left out of a list", "server", names[i], "list", in.route.List, "err", errs[i])

@@ -29,7 +29,7 @@ func (g *Gateway) listen(ctx context.Context, c *call.Call, in *inbound, out out
 	errs := make([]error, len(parts))
 	for i, p := range parts {
 		wg.Go(func() {
-			errs[i] = g.contained(c, func() error { return g.listenTo(ctx, c, in, p, sub) })
+			errs[i] = g.listenPart(ctx, c, in, p, sub)
 			sub.gone(p.server)
 		})
 	}
@@ -499,12 +499,13 @@ func (g *Gateway) hear(ctx context.Context, c *call.Call, in *inbound, out outbo
 	var wg sync.WaitGroup
 	for _, p := range parts {
 		wg.Go(func() {
-			err := g.contained(c, func() error { return g.listenTo(ctx, c, in, p, sub) })
+			err := g.listenPart(ctx, c, in, p, sub)
 			if err != nil && ctx.Err() == nil {
 				g.o.Logger.Debug("a stream of changes ended", "server", p.server, "err", err)
 			}
 		})
 	}
+	g.hearGrants(ctx, c, in, sub)
 	<-ctx.Done()
 	wg.Wait()
 }

@@ -157,6 +157,9 @@ func modernCapabilities(raw []byte) []byte {
 func (g *Gateway) describe(ctx context.Context, c *call.Call, in *inbound) (upstream.Description, *refusal) {
 	if in.server != "" {
 		d, err := g.o.Servers[in.server].Describe(ctx, in.caller)
+		if grantOf(err) != nil {
+			return describeLacking(in.server), nil
+		}
 		if err != nil {
 			return d, serverRefusal(ctx, c, err)
 		}
@@ -170,7 +173,9 @@ func (g *Gateway) describe(ctx context.Context, c *call.Call, in *inbound) (upst
 	}
 	ds := make([]upstream.Description, len(names))
 	errs := g.each(c, names, func(i int, server string) (err error) {
-		ds[i], err = g.o.Servers[server].Describe(ctx, in.caller)
+		if ds[i], err = g.o.Servers[server].Describe(ctx, in.caller); grantOf(err) != nil {
+			ds[i], err = describeLacking(server), nil
+		}
 		return err
 	})
 	all := strictjson.Object{}

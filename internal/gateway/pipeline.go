@@ -8,6 +8,7 @@ import (
 	"github.com/munjigi/munjigi/internal/base/secret"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/credential"
 	"github.com/munjigi/munjigi/internal/guard"
 	"github.com/munjigi/munjigi/internal/mcp"
 	"github.com/munjigi/munjigi/internal/upstream"
@@ -45,6 +46,10 @@ type inbound struct {
 	filter strictjson.Object // of subscriptions/listen
 	parts  []part            // what of it each server is asked
 	hello  *hello            // of initialize
+	// What a missing permission of the person makes of a call.
+	need      *credential.GrantNeeded // the server's definitions cannot be had without it
+	granting  *granting               // it was asked for before, by this call
+	connected bool                    // the call is of the connect tool, and the permission is there
 	// volunteered answers nobody asked for yet; spent marks a used state.
 	volunteered strictjson.Object
 	spent       bool
@@ -99,6 +104,9 @@ func (g *Gateway) judge(ctx context.Context, c *call.Call, in *inbound) (release
 
 // forward sends what was judged and writes what comes back.
 func (g *Gateway) forward(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
+	if in.need != nil {
+		return grantRefusal(c, in.need)
+	}
 	ctx, end, ref := g.claim(ctx, c, in, out)
 	if ref != nil {
 		return ref

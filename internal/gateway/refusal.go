@@ -28,6 +28,8 @@ type refusal struct {
 	retry     int // seconds; 0 sends no Retry-After
 	// words makes the refusal of a tools/call a result that a model reads.
 	words bool
+	// need is the permission that the person has to give first.
+	need *credential.GrantNeeded
 }
 
 // deny writes a verdict on the call and returns its refusal with the status,
@@ -140,6 +142,9 @@ func (r *refusal) withData(name string, raw []byte) *refusal {
 // refuse writes a refusal in the shape of its place.
 func (g *Gateway) refuse(c *call.Call, in *inbound, out outbox, r *refusal) {
 	kind := in.msg.Kind
+	if r.need != nil && g.askGrant(c, in, out, r) {
+		return
+	}
 	if kind == mcp.Request && r.words && in.msg.Method == mcp.MethodToolsCall {
 		out.finish(http.StatusOK, r, c.Refusal(mcp.AppendResult(nil, in.msg.ID, g.refusedTool(c, in, r))))
 		return
@@ -202,6 +207,8 @@ func serverRefusal(ctx context.Context, c *call.Call, err error) *refusal {
 	switch {
 	case errors.Is(err, errPanic):
 		return deny(c, call.Send, call.ReasonPanic, detail)
+	case grantOf(err) != nil:
+		return grantRefusal(c, grantOf(err))
 	case errors.Is(err, call.ErrStale):
 		return deny(c, call.Send, call.ReasonStale, detail)
 	case errors.Is(err, call.ErrNotCleared), errors.Is(err, call.ErrSpent), errors.Is(err, call.ErrChanged):
@@ -245,10 +252,7 @@ func serverRefusal(ctx context.Context, c *call.Call, err error) *refusal {
 // of the server is none of ours: its challenge ends here, and the caller's own
 // token is not in doubt.
 func credentialRefusal(c *call.Call, err error) *refusal {
-	var grant *credential.GrantNeeded
 	switch detail := err.Error(); {
-	case errors.As(err, &grant):
-		return deny(c, call.Credential, call.ReasonGrantNeeded, detail)
 	case errors.Is(err, credential.ErrUnavailable):
 		return deny(c, call.Credential, call.ReasonNoCredential, detail)
 	default:

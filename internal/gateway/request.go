@@ -58,6 +58,9 @@ func (g *Gateway) request(ctx context.Context, c *call.Call, in *inbound, out ou
 		alive := time.AfterFunc(g.o.Limits.KeepAlive, h.alive)
 		defer alive.Stop()
 	}
+	if in.connected {
+		return g.connected(ctx, c, in, out)
+	}
 	switch in.msg.Method {
 	case mcp.MethodInitialize:
 		return g.initialize(ctx, c, in, out)

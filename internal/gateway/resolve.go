@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/munjigi/munjigi/internal/authz"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/mcp"
@@ -232,6 +233,9 @@ func (g *Gateway) validate(ctx context.Context, c *call.Call, in *inbound) *refu
 			return bad("params.level is not a log level")
 		}
 	}
+	if ref := g.granted(ctx, c, in); ref != nil {
+		return ref
+	}
 	if in.msg.Method == mcp.MethodToolsCall || in.msg.Method == mcp.MethodPromptsGet {
 		if ref := g.define(ctx, c, in); ref != nil {
 			return ref
@@ -336,13 +340,18 @@ func (g *Gateway) authorize(ctx context.Context, c *call.Call, in *inbound) *ref
 	if in.msg.Kind == mcp.Result || in.msg.Kind == mcp.ErrorReply {
 		q = in.peer.query(in.msg.ID)
 	}
-	if in.msg.Kind == mcp.Request && in.route.Name != "" {
+	connects := c.Target.Name == connectTool && in.msg.Method == mcp.MethodToolsCall && (in.need != nil || in.connected)
+	if connects {
+		// Our own tool does nothing at the server but what a list does.
+		q = authz.Query{Principal: c.Principal, Target: call.Target{Server: c.Target.Server, Method: mcp.MethodToolsList}}
+	}
+	if in.msg.Kind == mcp.Request && in.route.Name != "" && !connects {
 		if !g.o.Authz.Lists(ctx, q) {
 			return deny(c, call.Authorize, call.ReasonUnknownTarget, "not listed for this principal")
 		}
 	}
 	if in.msg.Kind == mcp.Request {
-		if ref := g.scoped(c, in, c.Target); ref != nil {
+		if ref := g.scoped(c, in, q.Target); ref != nil {
 			return ref
 		}
 	}

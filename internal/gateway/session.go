@@ -66,6 +66,7 @@ type Sessions struct {
 	// strays bounds how often a client presents a session that is not its own,
 	// alarms how many of those are told one by one.
 	strays, alarms *limit.Keyed
+	grants         *grantWatch
 }
 
 // What a client may present that is not its own: enough for all of its sessions
@@ -80,7 +81,7 @@ const (
 // NewSessions returns an empty table. ended is told of every session that
 // ends, by whatever cause.
 func NewSessions(l Limits, ended func(key string)) *Sessions {
-	return &Sessions{byID: map[string]*Session{}, owned: map[string]int{}, limits: l,
+	return &Sessions{grants: newGrantWatch(), byID: map[string]*Session{}, owned: map[string]int{}, limits: l,
 		strays: limit.NewKeyed(strayRate, strayBurst, maxKeys), alarms: limit.NewKeyed(alarmRate, alarmBurst, maxKeys), ended: func(s *Session) {
 			if ended != nil {
 				ended(s.key)
@@ -231,6 +232,7 @@ func (t *Sessions) EndOf(match func(call.Principal) bool) int {
 
 // Sweep ends stale sessions until ctx ends.
 func (t *Sessions) Sweep(ctx context.Context, every time.Duration) {
+	defer t.grants.end()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {

@@ -85,27 +85,36 @@ func (g *Gateway) authenticate(ctx context.Context, c *call.Call, in *inbound) *
 	}
 	ask := authn.Request{Method: in.http.Method, Header: in.http.Header, Resource: g.o.BaseURL + in.http.URL.Path,
 		Loopback: isLoopback(in.http.RemoteAddr), Reply: in.reply}
+	if host, _, err := net.SplitHostPort(in.http.RemoteAddr); err == nil {
+		ask.Peer = host
+	}
 	if in.http.TLS != nil {
 		ask.Certificates = in.http.TLS.PeerCertificates
 	}
 	p, err := g.o.Authn.Authenticate(ctx, ask)
 	if err != nil || !p.Valid() {
-		r := deny(c, call.Authenticate, call.ReasonUnauthenticated, "no principal")
-		r.challenge = "Bearer"
-		var no *authn.Refusal
-		if errors.Is(err, authn.ErrUnavailable) {
-			return deny(c, call.Authenticate, call.ReasonNoProvider, err.Error())
-		}
-		if errors.As(err, &no) {
-			r = deny(c, call.Authenticate, no.Reason, no.Text)
-			r.challenge = no.Challenge
-			r.text = no.Text
-		}
-		return r
+		return unproved(c, err)
 	}
 	c.Principal, in.token = p, presented(in.http.Header)
 	c.Pass(call.Authenticate)
 	return nil
+}
+
+// unproved is the refusal of a caller that the authenticator did not let in. It
+// is one verdict, so that the record says what the caller is told.
+func unproved(c *call.Call, err error) *refusal {
+	var no *authn.Refusal
+	switch {
+	case errors.Is(err, authn.ErrUnavailable):
+		return deny(c, call.Authenticate, call.ReasonNoProvider, err.Error())
+	case errors.As(err, &no):
+		r := deny(c, call.Authenticate, no.Reason, no.Text).say(no.Text)
+		r.challenge = no.Challenge
+		return r
+	}
+	r := deny(c, call.Authenticate, call.ReasonUnauthenticated, "no principal")
+	r.challenge = "Bearer"
+	return r
 }
 
 // presented is the token of an Authorization header that was accepted, whatever

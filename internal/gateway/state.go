@@ -181,10 +181,18 @@ func (g *Gateway) inputs(c *call.Call, in *inbound) *refusal {
 
 // spendState makes a requestState single use.
 func (g *Gateway) spendState(ctx context.Context, c *call.Call, in *inbound) *refusal {
-	if in.asked == nil || in.asked.Nonce == "" || in.spent {
+	nonce, expires := "", int64(0)
+	switch {
+	case in.spent:
+	case in.asked != nil && in.asked.Nonce != "":
+		nonce, expires = in.asked.Nonce, in.asked.Expires
+	case in.granting != nil:
+		nonce, expires = in.granting.Nonce, in.granting.Expires
+	}
+	if nonce == "" {
 		return nil
 	}
-	first, err := g.o.Once.First(ctx, "state/"+in.asked.Nonce, time.Unix(in.asked.Expires, 0).Add(time.Minute))
+	first, err := g.o.Once.First(ctx, "state/"+nonce, time.Unix(expires, 0).Add(time.Minute))
 	if err != nil {
 		return deny(c, call.Authorize, call.ReasonInternal, err.Error())
 	}

@@ -67,11 +67,6 @@ type Options struct {
 	// Certificate compares the certificate of a request with the one a token is
 	// bound to (RFC 8705 3.1); nil refuses tokens that are bound to one.
 	Certificate func(r authn.Request, x5t string) error
-	// Known is who a request without a token is by its certificate alone; ok is
-	// false when the certificate says nothing of the kind. Nil knows nobody.
-	Known func(r authn.Request) (p call.Principal, ok bool, err error)
-	// KnownStill reports that a principal of Known may go on.
-	KnownStill func(p call.Principal) (still, ours bool)
 }
 
 // coded is an error of a proof that knows its code in a challenge (RFC 9449
@@ -169,13 +164,21 @@ func (k *Keys) challenge(resource, used, wrong string) string {
 	return strings.Join(list, ", ")
 }
 
+// Known is who a request without a token is by its certificate alone; ok is
+// false when the certificate says nothing of the kind.
+type Known func(r authn.Request) (p call.Principal, ok bool, err error)
+
 // Over returns an authenticator that asks inner who calls and holds the answer
-// to what the resource requires. Inner calls Confirm for bound tokens.
-func (k *Keys) Over(inner authn.Authenticator) authn.Authenticator { return over{k, inner} }
+// to what the resource requires. Inner calls Confirm for bound tokens, and
+// answers for principals of known too, which may be nil.
+func (k *Keys) Over(inner authn.Authenticator, known Known) authn.Authenticator {
+	return over{k, inner, known}
+}
 
 type over struct {
 	k     *Keys
 	inner authn.Authenticator
+	known Known
 }
 
 // Authenticate implements authn.Authenticator.
@@ -183,8 +186,11 @@ func (a over) Authenticate(ctx context.Context, r authn.Request) (call.Principal
 	scheme := ""
 	if hs := r.Header["Authorization"]; len(hs) == 1 {
 		scheme, _, _ = strings.Cut(hs[0], " ")
-	} else if len(hs) == 0 && a.k.o.Known != nil {
-		p, ok, err := a.k.o.Known(r)
+	} else if len(hs) == 0 && a.known != nil {
+		p, ok, err := a.known(r)
+		if errors.Is(err, authn.ErrUnavailable) {
+			return call.Principal{}, err
+		}
 		if err != nil {
 			return call.Principal{}, a.k.refuse(r, "", call.ReasonBadCertificate, "invalid_token", err)
 		}
@@ -242,11 +248,4 @@ func param(challenge, name string) string {
 }
 
 // Current implements authn.Authenticator.
-func (a over) Current(p call.Principal) bool {
-	if a.k.o.KnownStill != nil {
-		if still, ours := a.k.o.KnownStill(p); ours {
-			return still
-		}
-	}
-	return a.inner.Current(p)
-}
+func (a over) Current(p call.Principal) bool { return a.inner.Current(p) }

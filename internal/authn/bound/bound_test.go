@@ -68,17 +68,17 @@ func newKeys(require ...Method) *Keys {
 			}
 			return errors.New("the certificate is another")
 		},
-		Known: func(r authn.Request) (call.Principal, bool, error) {
-			switch r.Header.Get("Certificate") {
-			case "workload":
-				return call.NewPrincipal(call.Identity{Issuer: "spiffe://x", Subject: "spiffe://x/w", Kind: call.Workload}), true, nil
-			case "broken workload":
-				return call.Principal{}, false, errors.New("the certificate is broken")
-			}
-			return call.Principal{}, false, nil
-		},
-		KnownStill: func(p call.Principal) (bool, bool) { return false, p.Identity().Issuer == "spiffe://x" },
 	})
+}
+
+func known(r authn.Request) (call.Principal, bool, error) {
+	switch r.Header.Get("Certificate") {
+	case "workload":
+		return call.NewPrincipal(call.Identity{Issuer: "spiffe://x", Subject: "spiffe://x/w", Kind: call.Workload}), true, nil
+	case "broken workload":
+		return call.Principal{}, false, errors.New("the certificate is broken")
+	}
+	return call.Principal{}, false, nil
 }
 
 func TestWhichTokensAreLetIn(t *testing.T) {
@@ -127,7 +127,7 @@ func TestWhichTokensAreLetIn(t *testing.T) {
 		{"Bearer m", "", "workload", nil, call.ReasonBadCertificate, `Bearer error="invalid_token"`},
 	} {
 		k := newKeys(row.require...)
-		a := k.Over(tokens{k, by})
+		a := k.Over(tokens{k, by}, known)
 		h := http.Header{}
 		for n, v := range map[string]string{"Authorization": row.authorization, "Dpop": row.proof, "Certificate": row.cert} {
 			if v != "" {
@@ -167,7 +167,7 @@ func TestChallengesNameWhatWouldDo(t *testing.T) {
 		if row.authorization != "" {
 			h.Set("Authorization", row.authorization)
 		}
-		_, err := k.Over(tokens{k, nil}).Authenticate(t.Context(), authn.Request{Header: h, Resource: home})
+		_, err := k.Over(tokens{k, nil}, known).Authenticate(t.Context(), authn.Request{Header: h, Resource: home})
 		var no *authn.Refusal
 		if !errors.As(err, &no) || no.Challenge != row.want {
 			t.Errorf("%+v\n%v", row, no.Challenge)
@@ -187,20 +187,8 @@ func TestZeroKeysRefuse(t *testing.T) {
 		}
 	}
 	k := New(Options{})
-	if p, err := k.Over(tokens{k, map[string]call.Confirmation{"plain": {}}}).Authenticate(t.Context(),
+	if p, err := k.Over(tokens{k, map[string]call.Confirmation{"plain": {}}}, nil).Authenticate(t.Context(),
 		authn.Request{Header: http.Header{"Authorization": {"Bearer plain"}}, Resource: home}); err == nil || p.Valid() {
 		t.Error("a resource that nobody configured")
-	}
-}
-
-func TestCurrent(t *testing.T) {
-	t.Parallel()
-	k := newKeys()
-	a := k.Over(tokens{k, nil})
-	for issuer, want := range map[string]bool{"spiffe://x": false, "https://idp.example": true} {
-		p := call.NewPrincipal(call.Identity{Issuer: issuer, Subject: "kim", Kind: call.Person})
-		if a.Current(p) != want {
-			t.Errorf("%s: %v", issuer, !want)
-		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/bundle/jwtbundle"
 	"github.com/spiffe/go-spiffe/v2/bundle/spiffebundle"
+	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 
 	"github.com/munjigi/munjigi/internal/base/egress"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
@@ -48,6 +49,7 @@ type state struct {
 	at    time.Time
 	after time.Duration // when to refresh
 	keys  *jwtbundle.Bundle
+	certs *x509bundle.Bundle
 }
 
 // bundle is what a trust domain trusts, read when it is needed and never more
@@ -69,7 +71,7 @@ func newBundle(d *domain, client *http.Client, log *slog.Logger) *bundle {
 
 // adopt takes over what an earlier verifier knows of the same bundle.
 func (b *bundle) adopt(old *domain) {
-	if old != nil && old.File == b.d.File && old.URL == b.d.URL {
+	if old != nil && old.File == b.d.File && old.URL == b.d.URL && old.Certificates == b.d.Certificates {
 		b.current.Store(old.bundle.current.Load())
 	}
 }
@@ -244,7 +246,7 @@ func (d *domain) readBundle(text []byte) (*state, error) {
 		return nil, errors.New("it is no SPIFFE bundle: fetch it with the trust domain's own tool, in the format spiffe")
 	}
 	keys := all.JWTAuthorities()
-	if len(keys) == 0 {
+	if len(keys) == 0 && !d.Certificates {
 		return nil, errors.New("it has no key for JWT-SVIDs (use: jwt-svid)")
 	}
 	for _, k := range keys {
@@ -252,7 +254,11 @@ func (d *domain) readBundle(text []byte) (*state, error) {
 			return nil, err
 		}
 	}
-	s := &state{at: time.Now(), after: RefreshAfter, keys: jwtbundle.FromJWTAuthorities(d.id, keys)}
+	certs, err := d.certificatesOf(all.X509Authorities())
+	if err != nil {
+		return nil, err
+	}
+	s := &state{at: time.Now(), after: RefreshAfter, keys: jwtbundle.FromJWTAuthorities(d.id, keys), certs: certs}
 	if hint, ok := all.RefreshHint(); ok && hint > 0 {
 		s.after = min(s.after, max(hint, RefetchEvery))
 	}

@@ -1,5 +1,6 @@
 // Package spiffe authenticates workloads by JWT-SVIDs, the tokens that a SPIFFE
-// trust domain gives its workloads (SPIFFE "JWT-SVID").
+// trust domain gives its workloads (SPIFFE "JWT-SVID"), and, where the operator
+// takes them, by X509-SVIDs, the certificates that it gives them.
 //
 // Threat: an SVID that was made for another audience and is replayed here by
 // whoever it was shown to; a workload of one trust domain that names itself
@@ -16,7 +17,10 @@
 //
 // An SVID carries no scopes: a workload has those that the operator gave to its
 // trust domain, and what it may do is for policy to say. An SVID is a bearer
-// token: whoever reads it may use it until it expires. Bundles come from a file
+// token: whoever reads it may use it until it expires. An X509-SVID names no
+// audience and needs none: the handshake in which its key is used is bound to
+// the gateway's own certificate, so nobody can carry it elsewhere; it opens every
+// resource here that scopes and policy leave open to it. Bundles come from a file
 // or by https_web; the profile https_spiffe is not offered. SPIFFE IDs, bundles
 // and signatures are the work of go-spiffe and go-jose.
 package spiffe
@@ -59,6 +63,8 @@ type Domain struct {
 	File, URL string
 	// Scopes are given to every workload of the domain.
 	Scopes []string
+	// Certificates takes X509-SVIDs of the domain too, which need no token.
+	Certificates bool
 }
 
 // Options configure a Verifier.
@@ -237,7 +243,8 @@ func (v *Verifier) Current(p call.Principal) bool {
 		return false
 	}
 	id := p.Identity()
-	return v.domains[id.Issuer] != nil && id.Proof != "" && time.Now().Unix() < id.Expires && !v.revoked(id.Proof) && (v.ended == nil || !v.ended(id))
+	d := v.domains[id.Issuer]
+	return d != nil && (d.Certificates || !strings.HasPrefix(id.Proof, certificateProof)) && id.Proof != "" && time.Now().Unix() < id.Expires && !v.revoked(id.Proof) && (v.ended == nil || !v.ended(id))
 }
 
 // Known reports that principals of this issuer are this verifier's.

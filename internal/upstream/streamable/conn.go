@@ -30,7 +30,8 @@ type conn struct {
 	rw     net.Conn // raw, or TLS over it
 	sys    syscall.RawConn
 	br     *bufio.Reader
-	since  time.Time // when it became idle
+	conf   *tls.Config // under which it was opened; nil: plain
+	since  time.Time   // when it became idle
 	dead   atomic.Bool
 	timed  bool   // a deadline was set
 	ends   func() // abort, as a value that is made once
@@ -58,7 +59,7 @@ func (c *conn) abort() {
 type pool struct {
 	dial DialFunc
 	addr string
-	tls  *tls.Config // nil: plain
+	tls  *security // nil: plain
 
 	mu     sync.Mutex
 	idle   []*conn
@@ -69,7 +70,7 @@ type pool struct {
 // DialFunc opens a TCP connection; see egress.Dialer.
 type DialFunc = egress.DialFunc
 
-func newPool(u *url.URL, conf *tls.Config) *pool {
+func newPool(u *url.URL, conf *security) *pool {
 	port := u.Port()
 	p := &pool{dial: egress.Dialer(u)}
 	if u.Scheme == "https" {
@@ -99,12 +100,15 @@ func (p *pool) get(ctx context.Context) (c *conn, fresh bool, err error) {
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
 		p.mu.Unlock()
-		if quiet(c) {
+		if p.trusted(c) && quiet(c) {
 			return c, false, nil
 		}
 		c.abort()
 	}
 }
+
+// trusted reports that a connection was opened under the trust that holds now.
+func (p *pool) trusted(c *conn) bool { return p.tls == nil || c.conf == p.tls.now() }
 
 func (p *pool) open(ctx context.Context) (*conn, error) {
 	raw, err := p.dial(ctx, "tcp", p.addr)
@@ -119,7 +123,8 @@ func (p *pool) open(ctx context.Context) (*conn, error) {
 	if p.tls != nil {
 		hctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 		defer cancel()
-		t := tls.Client(raw, p.tls)
+		c.conf = p.tls.now()
+		t := tls.Client(raw, c.conf)
 		if err := t.HandshakeContext(hctx); err != nil {
 			c.abort()
 			return nil, fmt.Errorf("%w: %w", upstream.ErrDown, err)
@@ -133,7 +138,7 @@ func (p *pool) open(ctx context.Context) (*conn, error) {
 
 // put keeps a connection for reuse if its last exchange ended cleanly.
 func (p *pool) put(c *conn) {
-	if c.dead.Load() || c.h.close || !c.b.ended() || c.br.Buffered() > 0 {
+	if c.dead.Load() || c.h.close || !c.b.ended() || c.br.Buffered() > 0 || !p.trusted(c) {
 		c.abort()
 		return
 	}

@@ -24,7 +24,6 @@ package streamable
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"log/slog"
@@ -73,6 +72,11 @@ type Config struct {
 	Credential credential.Source
 	// RootCAs are the trusted certificate authorities; nil is the system's.
 	RootCAs *x509.CertPool
+	// Trust takes the place of RootCAs where authorities or the gateway's own
+	// certificate change. It is asked at each request and must answer at once;
+	// another pointer is another trust, under which no older connection is used
+	// for a new request.
+	Trust func() *Trust
 	// Log takes what was contained and is told to no caller. Nil discards.
 	Log *slog.Logger
 }
@@ -107,13 +111,12 @@ func New(c Config) (*Dialer, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	d := &Dialer{limits: l, credential: c.Credential, log: log}
-	d.pool = newPool(u, &tls.Config{
-		MinVersion:         tls.VersionTLS13,
-		RootCAs:            c.RootCAs,
-		ServerName:         u.Hostname(),
-		NextProtos:         []string{"http/1.1"},
-		ClientSessionCache: tls.NewLRUClientSessionCache(0),
-	})
+	trust := c.Trust
+	if trust == nil {
+		fixed := &Trust{RootCAs: c.RootCAs}
+		trust = func() *Trust { return fixed }
+	}
+	d.pool = newPool(u, newSecurity(u, trust))
 	common := " " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host + "\r\nUser-Agent: munjigi\r\nAccept-Encoding: identity\r\nAccept: "
 	d.post = http.MethodPost + common + mcp.ContentJSON + ", " + mcp.ContentEventStream + "\r\nContent-Type: " + mcp.ContentJSON + "\r\n"
 	d.get = http.MethodGet + common + mcp.ContentEventStream + "\r\n"
