@@ -47,6 +47,9 @@ func cmdCheck(_ context.Context, e *env, args []string) int {
 	if err != nil {
 		return checkFailed(e, *path, err, *asJSON)
 	}
+	if _, _, err := app.Policies(cfg); err != nil {
+		return policyFailed(e, *path, err, *asJSON)
+	}
 	report := checkReport{File: cfg.File, OK: true, Digest: hex.EncodeToString(cfg.Digest[:]), Departures: cfg.Departures(), Warnings: cfg.Warnings}
 	for _, s := range cfg.Servers {
 		report.Servers = append(report.Servers, serverRow(s, report.Departures))

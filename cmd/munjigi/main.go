@@ -62,6 +62,7 @@ func commands() []command {
 		{name: "import", summary: "turn an MCP client's config into munjigi.yaml", run: cmdImport},
 		{name: "why", summary: "show the trail of one call, from the ID in a refusal", run: cmdWhy},
 		{name: "audit", summary: "show the record", run: cmdAudit},
+		{name: "policy", summary: "check and test policies, and explain what they decide", run: cmdPolicy},
 		{name: "servers", summary: "show the servers and how each is reached", run: cmdServers},
 		{name: "guards", summary: "show what is on, and what is weaker than the safe defaults", run: cmdGuards},
 		{name: "sessions", summary: "list and end legacy sessions", run: cmdSessions},

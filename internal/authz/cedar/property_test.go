@@ -204,6 +204,7 @@ func agree(t *testing.T, seed1, seed2 uint64) (allowed, listed int) {
 		if d.Lists(t.Context(), other) != shown {
 			t.Errorf("seed %d %d: the list depends on arguments", seed1, seed2)
 		}
+		explains(t, d, q, dec, text)
 		if dec.Effect == call.Allow {
 			allowed++
 			if !shown {
@@ -222,6 +223,31 @@ func agree(t *testing.T, seed1, seed2 uint64) (allowed, listed int) {
 		}
 	}
 	return allowed, listed
+}
+
+// explains holds an explanation to the decision that it explains.
+func explains(t *testing.T, d *Decider, q authz.Query, dec call.Decision, text string) {
+	t.Helper()
+	x := d.Explain(t.Context(), q)
+	count := map[string]int{}
+	for _, l := range x.Decided {
+		count[l.Effect]++
+	}
+	found := func(why call.Reason) bool {
+		return slices.ContainsFunc(dec.Findings, func(f call.Finding) bool { return f.Reason == why })
+	}
+	allowed := dec.Effect == call.Allow
+	whole := !found(ReasonArguments) && !found(ReasonClaims) && !found(ReasonTarget) && !found(ReasonCaller)
+	switch {
+	case x.Allowed != allowed, x.Sentence == "":
+		t.Errorf("explained as allowed %v, decided %v: %s", x.Allowed, dec.Effect, x.Sentence)
+	case allowed && (count["permit"] == 0 || count["forbid"] > 0):
+		t.Errorf("allowed, and explained by %+v\n%+v %s\n%s", x.Decided, q.Target, q.Arguments, text)
+	case whole && (found(ReasonForbid) || found(ReasonGroups)) && count["forbid"] == 0:
+		t.Errorf("forbidden, and explained by %+v\n%+v %s\n%s", x.Decided, q.Target, q.Arguments, text)
+	case whole && found(ReasonError) && len(x.Decided) == 0:
+		t.Errorf("a policy failed, and no explanation names it\n%+v %s\n%s", q.Target, q.Arguments, text)
+	}
 }
 
 // failsNowhere evaluates every policy by the engine itself: what was allowed
