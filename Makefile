@@ -17,7 +17,7 @@ TALLY       := $(GO) run ./test/real/tally -counts $(COUNTS)
 # G407: this release takes nonces that crypto/rand filled in place for fixed ones.
 GOSEC_FLAGS := -quiet -severity medium -confidence medium -exclude=G115,G304,G407 -exclude-dir=test
 
-STEPS := tools format vet staticcheck golangci gosec unit cross fuzz conformance real idp
+STEPS := tools format vet staticcheck golangci gosec unit cross fuzz conformance clients real idp
 
 .PHONY: build test lint bench clean steps $(STEPS)
 
@@ -80,6 +80,9 @@ fuzz: | $(OUT)
 
 conformance: | $(OUT)
 	$(GO) run ./test/conformance -counts $(COUNTS)
+
+clients: | $(OUT)
+	$(GO) run ./test/conformance/person -counts $(COUNTS)
 
 real: | $(OUT)
 	$(GO) test -tags real -count=1 -timeout 20m -json ./test/real | $(TALLY) -name real
