@@ -27,6 +27,8 @@ type client struct {
 	lines *lines // instead of HTTP, once opened
 	view  *views
 	out   strings.Builder
+	// issuer is who vouches for callers, where an archive has one.
+	issuer *goldenIssuer
 
 	path, who, caps string
 	session         string // current
@@ -52,6 +54,11 @@ func (c *client) play(text string) error {
 	}
 	for _, s := range steps {
 		s.rest = c.view.fill(s.rest)
+		if c.issuer != nil {
+			if s.rest, err = c.issuer.fill(s.rest); err != nil {
+				return fmt.Errorf("client line %d: %w", s.line, err)
+			}
+		}
 		if err := c.step(s); err != nil {
 			return fmt.Errorf("client line %d: %s: %w", s.line, s.verb, err)
 		}
@@ -68,6 +75,14 @@ func (c *client) step(s step) error {
 		c.caps = s.rest
 	case "path":
 		c.path = s.rest
+	case "issuer":
+		if c.issuer == nil {
+			return errors.New("the archive has no issuer")
+		}
+		return c.issuer.set(s.rest)
+	case "name":
+		name, value, _ := strings.Cut(s.rest, " = ")
+		c.view.name(name, value)
 	case "as":
 		c.who = s.rest
 	case "in":

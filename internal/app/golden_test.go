@@ -103,6 +103,10 @@ func section(a *txtar.Archive, name string) string {
 	return ""
 }
 
+func hasSection(a *txtar.Archive, name string) bool {
+	return slices.ContainsFunc(a.Files, func(f txtar.File) bool { return f.Name == name })
+}
+
 // patience bounds a whole archive: whoever waits longer waits for ever.
 const patience = time.Minute
 
@@ -152,14 +156,22 @@ func playArchive(t *testing.T, a *txtar.Archive) []txtar.File {
 		shown = append(shown, u.http.URL, "«"+f.Name+"»")
 	}
 	conf := section(a, "config.yaml")
-	if conf == "" && len(fakes) == 1 {
+	var idp *goldenIssuer
+	if hasSection(a, "issuer") {
+		idp = newGoldenIssuer(t)
+		places["issuer"], places["issuer host"] = idp.URL, strings.TrimPrefix(idp.URL, "http://")
+		shown = append(shown, idp.URL, "«issuer»", idp.inside.URL, "«inside»")
+		conf = "public_url: ${gateway}\nidentity: { issuers: [{ issuer: \"${issuer}\"" + strings.TrimSpace(section(a, "issuer")) +
+			" }] }\negress: { allow: [\"${issuer host}\"] }\npolicy: [policy.cedar]\n" + conf
+	}
+	if !strings.Contains(conf, "servers:") && len(fakes) == 1 {
 		era := "auto"
 		if s := fakes[0].script; !s.legacy {
 			era = "modern"
 		} else if !s.modern {
 			era = "legacy"
 		}
-		conf = "servers:\n  s: { url: \"${upstream}\", era: " + era + " }\n"
+		conf += "servers:\n  s: { url: \"${upstream}\", era: " + era + " }\n"
 	}
 	for name, v := range places {
 		conf = strings.ReplaceAll(conf, "${"+name+"}", v)
@@ -169,6 +181,11 @@ func playArchive(t *testing.T, a *txtar.Archive) []txtar.File {
 	shown = append(shown, g.base, "«gateway»", strings.TrimPrefix(g.base, "http://"), "«gateway host»")
 	v := newViews(shown...)
 	c := newClient(t, ctx, b, g.base, g.token(t, ctx), v)
+	if idp != nil {
+		idp.resource = g.base + "/mcp/s"
+		v.byName["gateway"], v.byName["gateway host"], v.byName["issuer"] = g.base, strings.TrimPrefix(g.base, "http://"), idp.URL
+		c.issuer, c.who, c.token = idp, "kim", idp.named(t)
+	}
 	c.drain = func() { g.close(t) }
 	c.stdio = func(server string) *lines {
 		return newLines(func(r io.Reader, w io.Writer) error { return g.app.ServeStdio(ctx, server, r, w) })
@@ -193,6 +210,9 @@ func playArchive(t *testing.T, a *txtar.Archive) []txtar.File {
 		}
 		out = append(out, txtar.File{Name: name, Data: []byte(v.upstream(u.view()))})
 	}
+	if idp != nil {
+		out = append(out, txtar.File{Name: "want.issuer", Data: []byte(idp.asked())})
+	}
 	out = append(out, txtar.File{Name: "want.audit", Data: []byte(record(t, g, v))})
 	if err != nil {
 		for _, f := range out {
@@ -200,7 +220,7 @@ func playArchive(t *testing.T, a *txtar.Archive) []txtar.File {
 		}
 		t.Fatal(err)
 	}
-	checkUpstreams(t, g, fakes)
+	checkUpstreams(t, idp, fakes)
 	return out
 }
 
@@ -214,7 +234,10 @@ func openGateway(t *testing.T, ctx context.Context, conf string) *gatewayUnderTe
 	}
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
-	conf = "listen: " + l.Addr().String() + "\ndata: " + data + "\n" + conf
+	conf = "listen: " + l.Addr().String() + "\ndata: " + data + "\n" + strings.ReplaceAll(conf, "${gateway}", "http://"+l.Addr().String())
+	if err := os.WriteFile(filepath.Join(dir, "policy.cedar"), []byte("permit (principal, action, resource);\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	cfg, err := app.Build(func(string) string { return "" }).Parse(filepath.Join(dir, "munjigi.yaml"), []byte(conf))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, conf)
@@ -334,14 +357,19 @@ func record(t *testing.T, g *gatewayUnderTest, v *views) string {
 
 // checkUpstreams holds what no archive may break: no credential of a client
 // reaches a server.
-func checkUpstreams(t *testing.T, g *gatewayUnderTest, fakes []*fake) {
+func checkUpstreams(t *testing.T, idp *goldenIssuer, fakes []*fake) {
 	t.Helper()
 	for _, u := range fakes {
 		for _, b := range append(u.raw, []byte(u.view())) {
 			if strings.Contains(string(b), "mjc_") || strings.Contains(string(b), "mjo_") {
 				t.Errorf("a client's token reached the server: %s", b)
 			}
+			if idp == nil {
+				continue
+			}
+			if piece := idp.leaked(b); piece != "" {
+				t.Errorf("a piece of a token, %q, reached the server: %s", piece, b)
+			}
 		}
 	}
-	_ = g
 }

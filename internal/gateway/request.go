@@ -317,7 +317,7 @@ func (g *Gateway) answer(ctx context.Context, c *call.Call, in *inbound, out out
 	if in.http != nil && !g.o.Authn.Current(c.Principal) {
 		// The proof ended while the call was under way.
 		r := deny(c, call.InspectResult, call.ReasonUnauthenticated, "the proof ended during the call")
-		r.challenge = scheme(c.Principal)
+		r.challenge = g.challenge(in, scheme(c.Principal), "invalid_token")
 		return r
 	}
 	d, seen := g.o.Guards.Inspect(ctx, guard.Result, call.InspectResult, guard.Subject{Principal: c.Principal, Target: c.Target, Definition: in.def.declared(), Raw: result})

@@ -78,6 +78,16 @@ func (g *Gateway) serveMetadata(c *call.Call, in *inbound, out *httpOut) {
 	_, _ = w.Write(b)
 }
 
+// challenge says which error a request has (RFC 6750 3.1), and where the caller
+// finds what to do (RFC 9728 5.1).
+func (g *Gateway) challenge(in *inbound, scheme, code string) string {
+	c := scheme + ` error="` + code + `"`
+	if res, ok := g.o.Resources[g.o.BaseURL+in.http.URL.Path]; ok {
+		c += `, resource_metadata="` + res.Metadata + `"`
+	}
+	return c
+}
+
 // scopeOf names the scope that a method needs at a server: {server}:list,
 // :read or :call. Methods that open a conversation need none.
 func scopeOf(t call.Target) string {

@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/munjigi/munjigi/internal/authn"
@@ -80,8 +81,10 @@ func (g *Gateway) authenticate(ctx context.Context, c *call.Call, in *inbound) *
 		c.Pass(call.Authenticate)
 		return nil
 	}
-	if q := in.http.URL.RawQuery; q != "" && strings.Contains(strings.ToLower(q), "token") {
-		return deny(c, call.Authenticate, call.ReasonTokenInQuery, "query string names a token")
+	if namesToken(in.http.URL.RawQuery) {
+		r := deny(c, call.Authenticate, call.ReasonTokenInQuery, "query string names a token")
+		r.challenge = g.challenge(in, "Bearer", "invalid_request")
+		return r
 	}
 	ask := authn.Request{Method: in.http.Method, Header: in.http.Header, Resource: g.o.BaseURL + in.http.URL.Path,
 		Loopback: isLoopback(in.http.RemoteAddr), Reply: in.reply}
@@ -98,6 +101,16 @@ func (g *Gateway) authenticate(ctx context.Context, c *call.Call, in *inbound) *
 	c.Principal, in.token = p, presented(in.http.Header)
 	c.Pass(call.Authenticate)
 	return nil
+}
+
+// namesToken reports a query that has, or hides by percent-encoding, the name of
+// a token.
+func namesToken(query string) bool {
+	if query == "" {
+		return false
+	}
+	plain, err := url.QueryUnescape(query)
+	return err == nil && strings.Contains(strings.ToLower(plain), "token") || strings.Contains(strings.ToLower(query), "token")
 }
 
 // unproved is the refusal of a caller that the authenticator did not let in. It

@@ -33,7 +33,7 @@ type Logout struct {
 
 // ErrLogout is the cause of every refusal of a logout token that its issuer
 // made, or could have made, with another meaning.
-var ErrLogout = errors.New("this is not a logout token for this gateway: iss, aud, iat, jti, events and sub or sid are needed, and no nonce")
+var ErrLogout = errors.New("this is not a logout token for this gateway: typ logout+jwt, iss, aud, iat, jti, events and sub or sid are needed, and no nonce")
 
 // Logouts reports that some issuer tells of sessions that ended.
 func (v *Verifier) Logouts() bool {
@@ -61,7 +61,7 @@ func (v *Verifier) Logout(ctx context.Context, token string) (Logout, error) {
 		return Logout{}, ErrIssuer
 	}
 	if typ := strings.ToLower(t.typ); typ != "logout+jwt" && typ != "application/logout+jwt" {
-		return Logout{}, ErrType
+		return Logout{}, ErrLogout
 	}
 	if _, err := is.signed(ctx, t, token); err != nil {
 		return Logout{}, err
