@@ -168,8 +168,15 @@ func (i *Introspector) identify(c authn.Claims, body []byte, token string, now i
 		return ErrAudience
 	case ok != [13]bool{true, true, true, true, true, true, true, true, true, true, true, true, true}:
 		return ErrClaims
-	case id.Subject == "" || id.Client == "":
+	case id.Client == "":
 		return ErrClaims
+	case id.Subject == "":
+		// An issuer has no subject to name when a client acts for itself. It may
+		// also hide one, so nothing else may speak of a person.
+		if c.Has("sub") || c.Has("username") || id.Session != "" || id.AuthTime != 0 || id.ACR != "" || len(id.AMR) > 0 || len(id.Actors) > 0 {
+			return ErrClaims
+		}
+		id.Subject = id.Client
 	}
 	if id.Confirmation, good = c.Confirmation(); !good {
 		return ErrBound

@@ -187,10 +187,15 @@ func TestAnActiveTokenProvesWhoCalls(t *testing.T) {
 	if n := s.count("opaque"); n != 1 {
 		t.Errorf("asked %d times", n)
 	}
+	// An issuer that has no subject to name leaves it out for a client that acts
+	// for itself.
 	s.give("machine", m{"sub": "editor", "exp": nil, "iat": nil})
-	p, err := try(i, home, "machine")
-	if err != nil || p.Identity().Kind != call.Workload || !strings.HasPrefix(p.Identity().Proof, "sha256:") || p.Identity().Expires != 0 {
-		t.Errorf("%v %+v", err, p.Identity())
+	s.give("nameless", m{"sub": nil, "exp": nil, "iat": nil})
+	for _, token := range []string{"machine", "nameless"} {
+		p, err := try(i, home, token)
+		if id := p.Identity(); err != nil || id.Kind != call.Workload || id.Subject != "editor" || !strings.HasPrefix(id.Proof, "sha256:") || id.Expires != 0 {
+			t.Errorf("%s: %v %+v", token, err, id)
+		}
 	}
 }
 
@@ -227,7 +232,11 @@ func TestAttacks(t *testing.T) {
 		{"ID token by typ", m{"typ": "ID"}, ErrType},
 		{"ID token by nonce", m{"nonce": "n"}, ErrType},
 		{"token_type is a number", m{"token_type": 1}, ErrClaims},
-		{"no subject", m{"sub": nil}, ErrClaims},
+		{"no subject and no client", m{"sub": nil, "client_id": nil}, ErrClaims},
+		{"a subject of nothing", m{"sub": ""}, ErrClaims},
+		{"a session without a subject", m{"sub": nil, "sid": "s1"}, ErrClaims},
+		{"a sign-in without a subject", m{"sub": nil, "auth_time": now}, ErrClaims},
+		{"an actor without a subject", m{"sub": nil, "act": m{"sub": "agent"}}, ErrClaims},
 		{"a user name in its place", m{"sub": nil, "username": "alice"}, ErrClaims},
 		{"subject is a number", m{"sub": 7}, ErrClaims},
 		{"no client", m{"client_id": nil}, ErrClaims},
