@@ -37,6 +37,7 @@ func rules() []rule {
 		{"names", checkNames},
 		{"principals", checkPrincipals},
 		{"http clients", checkClients},
+		{"ways out", checkWaysOut},
 		{"randomness", checkRandom},
 		{"machine paths", checkPaths},
 		{"links", checkLinks},

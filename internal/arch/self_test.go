@@ -50,6 +50,7 @@ func sound() map[string]string {
 		"internal/gateway/gateway.go":           "import _ \"example.org/m/internal/upstream\"",
 		"internal/upstream/stdio/stdio.go":      "import _ \"example.org/m/internal/upstream\"",
 		"internal/authn/local/local.go":         "import \"example.org/m/internal/call\"\nfunc Make() { call.NewPrincipal() }",
+		"internal/authn/local/fetch.go":         "import \"net/http\"\nfunc Fetch(c *http.Client) {}",
 		"docs/y.md":                             "held by `TestThere` and `local.TestThere`\n",
 		"internal/authn/local/more_test.go":     "import \"math/rand\"\nfunc TestThere() {}\nfunc init() { _ = rand.Int() }\nvar state int",
 		"internal/upstream/upstreamtest/kit.go": "import (\n_ \"math/rand/v2\"\n_ \"testing\"\n_ \"example.org/m/internal/upstream\"\n)",
@@ -127,7 +128,17 @@ func TestEachRuleBites(t *testing.T) {
 
 		{"default client", "http clients", "internal/app/h.go", "import \"net/http\"\nfunc f() { http.DefaultClient.CloseIdleConnections() }", "shared"},
 		{"get", "http clients", "internal/app/h.go", "import \"net/http\"\nfunc f() { http.Get(\"x\") }", "shared"},
-		{"client without transport", "http clients", "internal/app/h.go", "import \"net/http\"\nfunc f() { _ = http.Client{Timeout: 1} }", "without a Transport"},
+		{"client without transport", "http clients", "internal/base/egress/h.go", "import \"net/http\"\nfunc f() { _ = http.Client{Timeout: 1} }", "without a Transport"},
+
+		{"client", "ways out", "internal/app/h.go", "import \"net/http\"\nfunc f(t http.RoundTripper) *http.Client { return &http.Client{Transport: t} }", "http.Client opens"},
+		{"new client", "ways out", "internal/app/h.go", "import \"net/http\"\nfunc f() { _ = new(http.Client) }", "http.Client opens"},
+		{"transport", "ways out", "internal/authn/local/h.go", "import web \"net/http\"\nfunc f() { var t web.Transport; _ = t }", "http.Transport opens"},
+		{"dialer", "ways out", "internal/upstream/stdio/h.go", "import \"net\"\nfunc f() { var d net.Dialer; _ = d }", "net.Dialer opens"},
+		{"TLS dial", "ways out", "cmd/munjigi/h.go", "import \"crypto/tls\"\nfunc f() { tls.Dial(\"tcp\", \"x\", nil) }", "tls.Dial opens"},
+		{"names", "ways out", "internal/app/h.go", "import \"net\"\nfunc f() { net.LookupHost(\"x\") }", "net.LookupHost opens"},
+		{"another network", "ways out", "internal/app/h.go", "import _ \"net/smtp\"", "net/smtp"},
+		{"rules of its own", "ways out", "internal/gateway/h.go", "import \"example.org/m/internal/base/egress\"\nfunc f() { egress.Client(egress.Rules{}) }", "is made in internal/app"},
+		{"a way out that is none", "ways out", "internal/control/client.go", "func f() {}", "take it off the list"},
 
 		{"guessable", "randomness", "internal/app/r.go", "import \"math/rand/v2\"\nfunc f() int { return rand.Int() }", "can be guessed"},
 
