@@ -43,6 +43,9 @@ func banner(ctx context.Context, e *env, a *app.App, addr string) {
 			fmt.Fprintf(w, "  Server     %s/mcp/%s%s\n", base, s.Name, state)
 		}
 	}
+	if at := a.Pages(); at != "" {
+		fmt.Fprintf(w, "  Your pages %s\n", at)
+	}
 	fmt.Fprintf(w, "  Data       %s\n\n", cfg.Data)
 	if !cfg.Identity.InsecureAnonymous && !cfg.Identity.Outside() {
 		for _, c := range clients() {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/munjigi/munjigi/internal/audit"
@@ -76,6 +78,13 @@ func showCall(e *env, intent, outcome *audit.Event) {
 	row("session", top.Session)
 	if outcome == nil {
 		fmt.Fprintln(w, "\n  The call was let through and its outcome is unknown: the gateway stopped before it was written.")
+		return
+	}
+	if outcome.Kind == audit.KindEvent {
+		fmt.Fprintf(w, "\n  %s at %s, reason %s\n", outcome.Effect, config.Visible(outcome.Stage), config.Visible(outcome.Reason))
+		for _, name := range slices.Sorted(maps.Keys(outcome.Detail)) {
+			row(name, outcome.Detail[name])
+		}
 		return
 	}
 	sent := "nothing was forwarded"

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -50,6 +51,16 @@ func PagesURL(cfg *config.Config) (string, error) {
 	return scheme + "://" + net.JoinHostPort(host, port), nil
 }
 
+// Pages returns where people see what they allowed, "" where there are no
+// pages.
+func (a *App) Pages() string {
+	base, err := PagesURL(a.Config())
+	if err != nil || !a.pages.Load().Serves(pages.PathGrants) {
+		return ""
+	}
+	return base + pages.PathGrants
+}
+
 // pagesOf makes the pages of one snapshot. It returns nil where nobody could
 // sign in: there are issuers and none has signin:, or no terminal to show a
 // code on.
@@ -67,15 +78,22 @@ func (a *App) pagesOf(ctx context.Context, cfg *config.Config, verifier *jwt.Ver
 		return nil, nil
 	case cfg.Identity.Outside():
 		p, names, err := a.providers(ctx, cfg, base, verifier)
-		if err != nil || len(names) == 0 {
+		switch {
+		case err != nil:
 			return nil, err
+		case len(names) == 0 && grants != nil:
+			return nil, errors.New("a server's credential is of type per_user, and nobody can sign in to allow it: add signin: to one of identity.issuers")
+		case len(names) == 0:
+			return nil, nil
 		}
 		o.Providers, o.Issuers = p, names
+	case cfg.Identity.InsecureAnonymous && grants != nil:
+		return nil, errors.New("a server's credential is of type per_user, and with insecure_anonymous nobody is anybody: take one of them out")
 	case a.o.Terminal == nil || cfg.Identity.InsecureAnonymous:
 		return nil, nil
 	default:
 		if a.pairing == nil {
-			a.pairing = signin.NewPairing(local.Attached("browser"), a.showCode(base))
+			a.pairing = signin.NewPairing(local.Attached("browser"), a.showCode)
 		}
 		o.Pairing = a.pairing
 	}
@@ -128,16 +146,16 @@ func (a *App) providers(ctx context.Context, cfg *config.Config, base string, ve
 	return p, names, err
 }
 
-// showCode shows codes on the terminal where the gateway runs. A line that is
-// taken for one of a server's is worth nothing to it: the code serves only the
-// browser that asked.
-func (a *App) showCode(base string) func(string) {
-	return func(code string) {
-		_, err := fmt.Fprintf(a.o.Terminal, "\n  A browser on this machine asks to sign in as the operator.\n"+
+// showCode shows a code on the terminal where the gateway runs. It serves only
+// the browser that asked, so whoever else reads it has nothing.
+func (a *App) showCode(code string) {
+	base, err := PagesURL(a.Config())
+	if err == nil {
+		_, err = fmt.Fprintf(a.o.Terminal, "\n  A browser on this machine asks to sign in as the operator.\n"+
 			"  If that is you, type this code at %s and nowhere else:\n\n      %s\n\n  It is valid for five minutes. If it is not you, do nothing.\n\n", base+pages.PathSignIn, code)
-		if err != nil {
-			a.o.Logger.Error("the terminal cannot be written, so nobody can sign in", "err", err)
-		}
+	}
+	if err != nil {
+		a.o.Logger.Error("the terminal cannot be written, so nobody can sign in", "err", err)
 	}
 }
 
