@@ -84,9 +84,16 @@ func withPages(t *testing.T, base, more string) *paged {
 
 func (p *paged) write(t *testing.T, more string) {
 	t.Helper()
-	text := "listen: 127.0.0.1:8931\ndata: " + p.data + "\naudit: { durability: relaxed }\nservers: { s: { url: \"http://127.0.0.1:1/mcp\" } }\n" + more
-	if err := os.WriteFile(p.file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	p.overwrite(t, "listen: 127.0.0.1:8931\ndata: "+p.data+"\naudit: { durability: relaxed }\nservers: { s: { url: \"http://127.0.0.1:1/mcp\" } }\n"+more)
+}
+
+// overwrite replaces the config; beside it lies a policy that permits all.
+func (p *paged) overwrite(t *testing.T, text string) {
+	t.Helper()
+	for file, s := range map[string]string{p.file: text, filepath.Join(filepath.Dir(p.file), "all.cedar"): "permit (principal, action, resource);\n"} {
+		if err := os.WriteFile(file, []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

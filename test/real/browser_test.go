@@ -24,6 +24,7 @@ import (
 	"github.com/munjigi/munjigi/internal/authn/signin/signintest"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/credential"
+	"github.com/munjigi/munjigi/internal/credential/peruser/perusertest"
 	"github.com/munjigi/munjigi/internal/pages"
 	"github.com/munjigi/munjigi/internal/store/sqlite"
 	"github.com/munjigi/munjigi/test/real/kit"
@@ -215,14 +216,16 @@ func TestBrowserOperator(t *testing.T) {
 	c.arrives("/signin")
 }
 
-// TestBrowserProvider signs a person in at a provider that shows a page of its
-// own, and goes elsewhere on the way, as those do that federate.
+// TestBrowserProvider follows the link that a call without a grant brings: the
+// browser signs in at a provider that shows a page of its own, the person
+// allows it here and at the server's authorization server, and the call
+// succeeds.
 func TestBrowserProvider(t *testing.T) {
 	tools, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	idp := signintest.New(t)
+	idp, up := signintest.New(t), perusertest.New(t)
 	idp.Screen()
 	dir := t.TempDir()
 	addr, err := kit.FreeAddr()
@@ -231,27 +234,63 @@ func TestBrowserProvider(t *testing.T) {
 	}
 	_, port, _ := strings.Cut(addr, ":")
 	base := "http://localhost:" + port
-	file := filepath.Join(dir, "munjigi.yaml")
-	if err := os.WriteFile(file, []byte("listen: "+addr+"\npublic_url: "+base+"\ndata: "+filepath.Join(dir, "data")+"\nservers: { s: { url: \"http://127.0.0.1:9/mcp\" } }\n"+
-		"egress: { allow: [\""+strings.TrimPrefix(idp.URL, "http://")+"\"] }\nidentity: { issuers: [{ issuer: \""+idp.URL+"\", signin: { client_id: "+signintest.ClientID+
-		", client_secret: { secret: env:SIGNIN_SECRET } } }] }\n"), 0o600); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{
+		"all.cedar": "permit (principal, action, resource);\n",
+		"munjigi.yaml": "listen: " + addr + "\npublic_url: " + base + "\ndata: " + filepath.Join(dir, "data") + "\npolicy: [all.cedar]\n" +
+			"servers: { files: { url: \"" + up.URL + "/mcp\", credential: { type: per_user, issuer: \"" + up.URL + "\", client_id: " + perusertest.ClientID + " } } }\n" +
+			"egress: { allow: [\"" + strings.TrimPrefix(idp.URL, "http://") + "\", \"" + strings.TrimPrefix(up.URL, "http://") + "\"] }\n" +
+			"identity: { issuers: [{ issuer: \"" + idp.URL + "\", signin: { client_id: " + signintest.ClientID + ", client_secret: { secret: env:SIGNIN_SECRET } } }] }\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	p, err := kit.Start(t.Context(), kit.Command{Name: "munjigi", Path: tools.Munjigi, Args: []string{"serve", "-c", file, "-quiet"}, Addr: addr,
+	p, err := kit.Start(t.Context(), kit.Command{Name: "munjigi", Path: tools.Munjigi, Args: []string{"serve", "-c", filepath.Join(dir, "munjigi.yaml"), "-quiet"}, Addr: addr,
 		Env: []string{"SIGNIN_SECRET=" + signintest.ClientSecret, "HOME=" + dir, "PATH=" + os.Getenv("PATH")}})
 	ending(t, p, err)
+	call := func() string {
+		t.Helper()
+		token, err := idp.AccessToken(base+"/mcp/files", "alice", "editor", "files:list files:read files:call")
+		if err != nil {
+			t.Fatal(err)
+		}
+		peer := kit.DialHTTP(base+"/mcp/files", &kit.Peer{Modern: true, Capabilities: `{"elicitation":{"url":{}}}`}, http.Header{"Authorization": {"Bearer " + token}})
+		r, err := peer.Call(hurry(t), "look", `{}`, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(r.Body)
+	}
+	link := regexp.MustCompile(regexp.QuoteMeta(base) + `/grants/open\?id=[A-Za-z0-9_-]+`).FindString(call())
+	if link == "" {
+		t.Fatalf("no link: %s", call())
+	}
 	c := browse(t, "en")
-	c.open(base + "/grants")
+	c.open(link)
 	c.arrives("^" + base + "/signin")
 	c.audit("signin-provider")
 	c.click("main button")
 	c.arrives("^" + idp.URL + "/authorize")
 	c.click("#go")
-	c.arrives("^" + base + "/grants$")
-	if html := c.source(); !strings.Contains(html, "alice") || !strings.Contains(html, "You have allowed nothing") {
-		t.Errorf("%s", html)
+	c.arrives("^" + regexp.QuoteMeta(link) + "$")
+	c.audit("ask-provider")
+	c.click("button[value=yes]")
+	c.arrives("^" + up.URL + "/authorize")
+	c.click("#go")
+	c.arrives("^" + base + "/grants/callback")
+	if html := c.source(); !strings.Contains(html, "files may now be used for you") {
+		t.Fatalf("%s", html)
 	}
-	c.audit("given-none-provider")
+	if got := call(); !strings.Contains(got, "the files of a person") {
+		t.Errorf("with the grant: %s", got)
+	}
+	c.open(base + "/grants")
+	c.audit("given-provider")
+	c.click("main li button")
+	c.arrives("/grants/withdraw")
+	if got := call(); strings.Contains(got, "the files of a person") || up.Tokens() != 0 {
+		t.Errorf("after withdrawal: %s", got)
+	}
 }
 
 // people are the grants of one person, as a gateway would keep them.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"time"
 )
 
 // Browser is a headless Chromium, driven by WebDriver.
@@ -51,6 +52,7 @@ func StartBrowser(ctx context.Context, dir string, look Look) (*Browser, error) 
 	var made struct{ SessionID string }
 	err = b.do(ctx, http.MethodPost, "", map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
 		"browserName": "chrome",
+		"timeouts":    map[string]int{"pageLoad": 20_000, "script": 10_000},
 		"goog:chromeOptions": map[string]any{
 			"args": []string{"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
 				"--user-data-dir=" + dir + "/profile", "--lang=" + look.Languages, "--accept-lang=" + look.Languages, "--force-device-scale-factor=1"},
@@ -71,7 +73,9 @@ func joinStop(p *Process) string {
 
 // Stop ends the browser and its driver.
 func (b *Browser) Stop() error {
-	_ = b.do(context.Background(), http.MethodDelete, "", nil, nil)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = b.do(ctx, http.MethodDelete, "", nil, nil)
 	return b.driver.Stop()
 }
 

@@ -213,6 +213,12 @@ func (p *Provider) SignAs(typ jose.ContentType, claims map[string]any) (string, 
 	return sig.CompactSerialize()
 }
 
+// AccessToken makes an access token (RFC 9068) of a person for a resource.
+func (p *Provider) AccessToken(resource, person, client, scope string) (string, error) {
+	now := time.Now().Unix()
+	return p.SignAs("at+jwt", map[string]any{"iss": p.URL, "sub": person, "aud": resource, "client_id": client, "scope": scope, "iat": now, "exp": now + 300, "jti": rand.Text()})
+}
+
 // Follow opens the URL of an authorization request as a browser would and
 // returns the query that the provider sends back.
 func (p *Provider) Follow(t testing.TB, at string) url.Values {
