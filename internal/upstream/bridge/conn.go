@@ -29,6 +29,7 @@ type conn struct {
 	reply  chan struct{} // places for answers of our own
 	level  chan struct{} // held while logging/setLevel is under way
 	subing chan struct{} // held while subscriptions change
+	hub    hub           // of a modern process
 
 	// Set by the handshake, before anybody else sees the connection.
 	era      mcp.Era
@@ -82,6 +83,7 @@ func (s *Server) dial(ctx context.Context, e mcp.Era, from upstream.Caller) (*co
 		tasks: map[string]*remoteTask{}, late: map[string]*remoteTask{}, hosts: map[string]*flight{}, renewed: make(chan struct{}, 1),
 	}
 	c.heard(from)
+	c.hub = hub{c: c, members: map[*listener]*member{}, streams: map[*shared]struct{}{}, ending: map[*shared]struct{}{}}
 	c.ctx, c.end = context.WithCancelCause(s.ctx)
 	dctx, cancel := context.WithTimeout(ctx, s.cfg.HandshakeTimeout)
 	defer cancel()

@@ -32,6 +32,7 @@ type peer struct {
 	caps    string
 	handle  func(x *exchange) (string, *mcp.Error)
 	listen  func(p *pipe, ctx context.Context) error
+	heard   func(m upstream.Outgoing) // a notification
 	// refuse is what an HTTP peer answers to the era it does not speak.
 	refuse error
 	// admit judges on whose behalf each message of a pipe is sent (optional).
@@ -139,6 +140,9 @@ func (pp *pipe) Exchange(ctx context.Context, m upstream.Outgoing, h upstream.Ha
 	fail := make(chan error, 1)
 	go func() {
 		result, e, err := x.serve()
+		if errors.Is(err, errSilence) {
+			return // nobody waits any more
+		}
 		if err != nil {
 			fail <- err
 			return
@@ -310,6 +314,9 @@ func (pp *pipe) Send(_ context.Context, m upstream.Outgoing) error {
 	}
 	if m.Method != "" {
 		pp.p.note("%d! %s %s", pp.n, m.Method, m.Params)
+		if pp.p.heard != nil {
+			pp.p.heard(m)
+		}
 		return nil
 	}
 	pp.p.decode(respond(m.Answer, string(m.Result), m.Error))

@@ -27,14 +27,33 @@ type inbox struct {
 	queue []mcp.Message
 	bytes int
 	wake  chan struct{}
+	// waits holds what need not wait twice; nil where every message counts.
+	waits map[string]struct{}
 }
 
+// newInbox returns an inbox in which a message that waits is not queued again.
+func newInbox() inbox {
+	return inbox{wake: make(chan struct{}, 1), waits: map[string]struct{}{}}
+}
+
+// put queues a message; it reports false when there is no room.
 func (b *inbox) put(m mcp.Message) bool {
 	size := len(m.Params) + len(m.Method)
 	b.mu.Lock()
+	key := ""
+	if b.waits != nil {
+		key = m.Method + "\x00" + string(m.Params)
+		if _, dup := b.waits[key]; dup {
+			b.mu.Unlock()
+			return true
+		}
+	}
 	if len(b.queue) >= maxQueue || b.bytes+size > maxQueueBytes {
 		b.mu.Unlock()
 		return false
+	}
+	if b.waits != nil {
+		b.waits[key] = struct{}{}
 	}
 	b.queue = append(b.queue, m)
 	b.bytes += size
@@ -51,6 +70,7 @@ func (b *inbox) take() []mcp.Message {
 	defer b.mu.Unlock()
 	q := b.queue
 	b.queue, b.bytes = nil, 0
+	clear(b.waits)
 	return q
 }
 

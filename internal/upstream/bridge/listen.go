@@ -94,21 +94,27 @@ type listener struct {
 	end  chan struct{} // closed when the server ends the stream
 	once sync.Once
 
-	mu     sync.Mutex
-	id     mcp.ID // of the request, modern
-	acked  bool
-	queued map[string]struct{} // what waits and need not wait twice
+	mu    sync.Mutex
+	id    mcp.ID // of the request, modern
+	acked bool
+	// sink takes what a stream brings that several listeners share.
+	sink func(mcp.Message)
+	why  error // of the end
 }
 
 func (c *conn) listen(from upstream.Caller, want filter) *listener {
-	l := &listener{c: c, from: from, want: want, uris: map[string]struct{}{}, in: inbox{wake: make(chan struct{}, 1)},
-		end: make(chan struct{}), queued: map[string]struct{}{}}
-	for _, u := range want.uris {
-		l.uris[u] = struct{}{}
-	}
+	l := newListener(c, from, want)
 	c.mu.Lock()
 	c.listeners[l] = struct{}{}
 	c.mu.Unlock()
+	return l
+}
+
+func newListener(c *conn, from upstream.Caller, want filter) *listener {
+	l := &listener{c: c, from: from, want: want, uris: map[string]struct{}{}, in: newInbox(), end: make(chan struct{})}
+	for _, u := range want.uris {
+		l.uris[u] = struct{}{}
+	}
 	return l
 }
 
@@ -122,26 +128,16 @@ func (l *listener) finish() { l.once.Do(func() { close(l.end) }) }
 
 // put queues a notification; one that waits already is not queued again.
 func (l *listener) put(m mcp.Message) {
-	key := m.Method + "\x00" + string(m.Params)
-	l.mu.Lock()
-	_, dup := l.queued[key]
-	l.queued[key] = struct{}{}
-	l.mu.Unlock()
-	if !dup && !l.in.put(m) {
+	if l.sink != nil {
+		l.sink(m)
+	} else if !l.in.put(m) {
 		l.c.flood("notifications")
 	}
 }
 
-func (l *listener) take() []mcp.Message {
-	l.mu.Lock()
-	clear(l.queued)
-	l.mu.Unlock()
-	return l.in.take()
-}
-
 // deliver hands on what waits.
 func (l *listener) deliver(ctx context.Context, cl *call.Clearance, client upstream.Client) error {
-	for _, m := range l.take() {
+	for _, m := range l.in.take() {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -249,14 +249,27 @@ func TestLegacySessionAtModernServer(t *testing.T) {
 			s.send(1, mcp.NotifySubscriptionAck, `,"notifications":{}`)
 			s.send(1, mcp.NotifyResourceUpdated, `,"uri":"file:///a"`)
 			synctest.Wait()
+			if kind == Stdio {
+				s.send(0, mcp.NotifyResourceUpdated, `,"uri":"file:///early"`) // it stays open
+			}
+			synctest.Wait()
 			want := []string{`notifications/subscriptions/acknowledged {"notifications":{}}`, `notifications/tools/list_changed {}`, `notifications/resources/updated {"uri":"file:///a"}`}
+			if kind == Stdio {
+				want = append(want, `notifications/resources/updated {"uri":"file:///early"}`)
+			}
 			if diff := cmp.Diff(want, l.seen()); diff != "" {
 				t.Error(diff)
 			}
-			r.must(from, &client{}, mcp.MethodResourcesUnsubscribe, `{"uri":"file:///a"}`)
-			r.must(from, &client{}, mcp.MethodResourcesUnsubscribe, `{"uri":"file:///early"}`)
-			synctest.Wait()
-			s.send(2, mcp.NotifySubscriptionAck, `,"notifications":{}`)
+			for i, uri := range []string{"file:///a", "file:///early"} {
+				r.must(from, &client{}, mcp.MethodResourcesUnsubscribe, `{"uri":"`+uri+`"}`)
+				synctest.Wait()
+				if kind == HTTP {
+					s.send(2+i, mcp.NotifySubscriptionAck, `,"notifications":{}`)
+				} else {
+					s.send(1-i, mcp.NotifyResourceUpdated, `,"uri":"`+uri+`"`) // nobody wants it any more
+				}
+				synctest.Wait()
+			}
 			synctest.Wait()
 			var filters []string
 			for _, line := range p.seen("0> subscriptions/listen") {
@@ -265,12 +278,21 @@ func TestLegacySessionAtModernServer(t *testing.T) {
 				filters = append(filters, f)
 			}
 			want = []string{`{"toolsListChanged":true,"resourceSubscriptions":["file:///early"]}`,
-				`{"toolsListChanged":true,"resourceSubscriptions":["file:///a","file:///early"]}`, `{"toolsListChanged":true}`}
+				`{"toolsListChanged":true,"resourceSubscriptions":["file:///a","file:///early"]}`,
+				`{"toolsListChanged":true,"resourceSubscriptions":["file:///early"]}`, `{"toolsListChanged":true}`}
+			stay := 1
+			if kind == Stdio {
+				// A process is asked for what is new, and cancelled nothing.
+				want, stay = []string{want[0], `{"resourceSubscriptions":["file:///a"]}`}, 2
+			}
 			if diff := cmp.Diff(want, filters); diff != "" {
 				t.Error(diff)
 			}
-			if open := len(r.pool[r.key(mcp.Modern, from)].opened().listeners); open != 1 {
+			if open := len(r.pool[r.key(mcp.Modern, from)].opened().listeners); open != stay {
 				t.Errorf("%d streams stay open", open)
+			}
+			if n := len(l.seen()); n != 2+stay {
+				t.Errorf("%q", l.seen())
 			}
 			l.stop(t, context.Canceled)
 			r.End("s")

@@ -131,24 +131,32 @@ type stream struct {
 	done   chan error
 }
 
+// listenRequest is subscriptions/listen in the name of a caller.
+func (c *conn) listenRequest(r request, l *listener) (upstream.Outgoing, error) {
+	o, err := mcp.ObjectOf(r.params)
+	if err != nil {
+		return upstream.Outgoing{}, err
+	}
+	params := modernParams(o.With("notifications", l.want.raw.Append(nil)), r.from, c.version,
+		modernMeta{caps: callerCapabilities(r.from, r.from.Era == mcp.Legacy && len(l.want.tasks) > 0)})
+	return upstream.Outgoing{Method: mcp.MethodListen, Params: params, Version: c.version, Subject: r.from.Subject(), RequestID: func(id mcp.ID) {
+		l.mu.Lock()
+		l.id = id
+		l.mu.Unlock()
+	}}, nil
+}
+
 // openStream sends subscriptions/listen; done gets nil when the server ends
 // the stream gracefully.
 func (c *conn) openStream(ctx context.Context, r request, want filter) (*stream, error) {
 	l := c.listen(r.from, want)
-	o, err := mcp.ObjectOf(r.params)
+	out, err := c.listenRequest(r, l)
 	if err != nil {
 		c.unlisten(l)
 		return nil, err
 	}
-	params := modernParams(o.With("notifications", want.raw.Append(nil)), r.from, c.version,
-		modernMeta{caps: callerCapabilities(r.from, r.from.Era == mcp.Legacy && len(want.tasks) > 0)})
 	ctx, cancel := context.WithCancel(ctx)
 	st := &stream{l: l, cancel: cancel, done: make(chan error, 1)}
-	out := upstream.Outgoing{Method: mcp.MethodListen, Params: params, Version: c.version, Subject: r.from.Subject(), RequestID: func(id mcp.ID) {
-		l.mu.Lock()
-		l.id = id
-		l.mu.Unlock()
-	}}
 	stop := context.AfterFunc(c.ctx, cancel)
 	c.s.spawn(func() {
 		defer stop()
@@ -210,6 +218,9 @@ func (c *conn) listenModern(ctx context.Context, cl *call.Clearance, r request) 
 			return w
 		}
 		c.s.wants.union(r.from, readFilter(r.params).uris)
+	}
+	if c.s.cfg.Kind == Stdio && wanted().plain() {
+		return c.listenHub(ctx, cl, r, wanted, changed)
 	}
 	cur, err := c.openStream(ctx, r, wanted())
 	if err != nil {
