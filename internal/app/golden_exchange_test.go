@@ -209,6 +209,9 @@ func (c *client) head(e *exchange) {
 	case "text/event-stream":
 		kind, usual["X-Accel-Buffering"] = "sse", "no"
 	}
+	if nonce := e.header.Get("Dpop-Nonce"); nonce != "" {
+		c.view.name("nonce", nonce)
+	}
 	fmt.Fprintf(&c.out, "< %s\n", strings.TrimSpace(strconv.Itoa(e.status)+" "+kind))
 	for name, v := range usual {
 		if e.header.Get(name) != v {

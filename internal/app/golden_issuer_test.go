@@ -43,6 +43,7 @@ type goldenIssuer struct {
 	*httptest.Server
 	inside   *httptest.Server // where no fetch may lead
 	resource string
+	keys     goldenKeys
 
 	mu     sync.Mutex
 	mode   string
@@ -54,7 +55,7 @@ type goldenIssuer struct {
 
 func newGoldenIssuer(t *testing.T) *goldenIssuer {
 	t.Helper()
-	i := &goldenIssuer{active: map[string]map[string]any{}}
+	i := &goldenIssuer{active: map[string]map[string]any{}, keys: goldenKeys{}}
 	i.inside = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("the inside was reached: %s", r.URL.Path)
 	}))
@@ -117,13 +118,18 @@ func (i *goldenIssuer) set(mode string) error {
 	return errors.New("an issuer is up, down, rotated, redirect or huge")
 }
 
-var template = regexp.MustCompile(`\{\{(token|logout|opaque) ?([^{}]*)\}\}`)
+var template = regexp.MustCompile(`\{\{(token|logout|opaque|proof) ?([^{}]*)\}\}`)
 
 // fill makes the tokens that a step asks for.
 func (i *goldenIssuer) fill(text string) (string, error) {
 	var bad error
 	out := template.ReplaceAllStringFunc(text, func(s string) string {
 		m := template.FindStringSubmatch(s)
+		if m[1] == "proof" {
+			proof, err := i.keys.proof(i.resource, m[2])
+			bad = errors.Join(bad, err)
+			return proof
+		}
 		token, err := i.token(m[1], m[2])
 		bad = errors.Join(bad, err)
 		return token
@@ -132,7 +138,8 @@ func (i *goldenIssuer) fill(text string) (string, error) {
 }
 
 // token makes one of "name=value …": alg, kid, typ and key are of the header and
-// the signature, everything else is a claim. A time with a sign is from now on, and
+// the signature, jkt and x5t bind it to a client's key or a certificate,
+// everything else is a claim. A time with a sign is from now on, and
 // "absent" takes a claim away. An opaque token is active.
 func (i *goldenIssuer) token(kind, args string) (string, error) {
 	now := time.Now().Unix()
@@ -155,6 +162,14 @@ func (i *goldenIssuer) token(kind, args string) (string, error) {
 			header[name] = strings.ReplaceAll(value, " ", "+")
 		case "key":
 			key = map[string]int{"second": 1, "stranger": 2}[value]
+		case "jkt":
+			jkt, err := i.keys.thumbprint(value)
+			if err != nil {
+				return "", err
+			}
+			claims["cnf"] = map[string]string{"jkt": jkt}
+		case "x5t":
+			claims["cnf"] = map[string]string{"x5t#S256": value}
 		case "exp", "iat", "nbf":
 			seconds, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
 			if value == "absent" {

@@ -162,7 +162,7 @@ func playArchive(t *testing.T, a *txtar.Archive) []txtar.File {
 		places["issuer"], places["issuer host"] = idp.URL, strings.TrimPrefix(idp.URL, "http://")
 		shown = append(shown, idp.URL, "«issuer»", idp.inside.URL, "«inside»")
 		conf = "public_url: ${gateway}\nidentity: { issuers: [{ issuer: \"${issuer}\"" + strings.TrimSpace(section(a, "issuer")) +
-			" }] }\negress: { allow: [\"${issuer host}\"] }\npolicy: [policy.cedar]\n" + conf
+			" }]" + strings.TrimSpace(section(a, "identity")) + " }\negress: { allow: [\"${issuer host}\"] }\npolicy: [policy.cedar]\n" + conf
 	}
 	if !strings.Contains(conf, "servers:") && len(fakes) == 1 {
 		era := "auto"

@@ -44,6 +44,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     robot("short", { client_secret: "short-secret" }),
     robot("opaque", { client_secret: "opaque-secret" }),
     robot("prover", { client_secret: "prover-secret", dpop_bound_access_tokens: true }),
+    robot("carrier", { client_secret: "carrier-secret", tls_client_certificate_bound_access_tokens: true }),
     robot("signer", { token_endpoint_auth_method: "private_key_jwt", token_endpoint_auth_signing_alg: "ES256", jwks: JSON.parse(signer) }),
     robot("gateway", { client_secret: "gateway-secret", grant_types: [] }),
   ],
@@ -62,6 +63,8 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     backchannelLogout: { enabled: true },
     rpInitiatedLogout: { enabled: true },
     dPoP: { enabled: true },
+    // In place of a proxy that ends TLS before the provider.
+    mTLS: { enabled: true, certificateBoundAccessTokens: true, getCertificate: (ctx) => decodeURIComponent(ctx.get("x-test-certificate")) || undefined },
     resourceIndicators: {
       enabled: true,
       getResourceServerInfo(ctx, resource, client) {

@@ -17,7 +17,8 @@
 //
 // It does not say that the token is good, nor that the key is kept well: who
 // can use the client's key can make proofs. The body is not part of a proof.
-// Signatures are the work of go-jose; there is no cryptography here.
+// Signatures are the work of go-jose, and of Go's own library for the name that
+// RFC 9864 gave to Ed25519; there is no cryptography here.
 package dpop
 
 import (
@@ -50,7 +51,7 @@ const (
 // Algorithms are those that a proof may be signed with: all need a private key
 // that the gateway does not have.
 func Algorithms() []string {
-	return []string{"ES256", "ES384", "ES512", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"}
+	return []string{"ES256", "ES384", "ES512", "Ed25519", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"}
 }
 
 // Error is why a proof was refused. Its text is what the caller reads.

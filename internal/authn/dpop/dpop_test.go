@@ -55,7 +55,7 @@ func TestEveryAlgorithm(t *testing.T) {
 		return k
 	}
 	p256, p384, p521, big := ec(elliptic.P256()), ec(elliptic.P384()), ec(elliptic.P521()), bigKeys()
-	good := []maker{{jose.ES256, p256}, {jose.ES384, p384}, {jose.ES512, p521}, {jose.EdDSA, edKey(t)}}
+	good := []maker{{jose.ES256, p256}, {jose.ES384, p384}, {jose.ES512, p521}, {jose.EdDSA, edKey(t)}, {ed25519Name, edKey(t)}}
 	for _, alg := range []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512} {
 		good = append(good, maker{alg, big[0]})
 	}
@@ -67,7 +67,13 @@ func TestEveryAlgorithm(t *testing.T) {
 			t.Errorf("%s: %v", m.alg, err)
 		}
 	}
-	for _, m := range []maker{{jose.ES256, p384}, {jose.ES384, p256}, {jose.RS256, big[1]}} {
+	ed := maker{ed25519Name, edKey(t)}
+	bent := ed.proof(t, nil, nil)
+	bent = bent[:len(bent)-4] + "AAAA"
+	if err := c.Check(t.Context(), request(bent), token, ed.thumbprint(t)); !errors.Is(err, ErrSignature) {
+		t.Errorf("Ed25519 with a bent signature: %v", err)
+	}
+	for _, m := range []maker{{jose.ES256, p384}, {jose.ES384, p256}, {jose.RS256, big[1]}, {ed25519Name, p256}} {
 		if err := c.Check(t.Context(), request(m.proof(t, nil, nil)), token, m.thumbprint(t)); !errors.Is(err, ErrKey) {
 			t.Errorf("%s with a key that does not fit: %v", m.alg, err)
 		}

@@ -181,13 +181,25 @@ func fits(k crypto.PublicKey, alg jose.SignatureAlgorithm) bool {
 		return alg == jose.ES256 && k.Curve == elliptic.P256() || alg == jose.ES384 && k.Curve == elliptic.P384() ||
 			alg == jose.ES512 && k.Curve == elliptic.P521()
 	case ed25519.PublicKey:
-		return alg == jose.EdDSA
+		return alg == jose.EdDSA || alg == ed25519Name
 	}
 	return false
 }
 
+// ed25519Name is EdDSA with the one curve that there is here (RFC 9864 2.2).
+const ed25519Name jose.SignatureAlgorithm = "Ed25519"
+
 // verify checks the signature by the key that the proof itself names.
 func (p *proof) verify(s string) error {
+	if p.alg == ed25519Name {
+		k, ok := p.key.(ed25519.PublicKey)
+		end := strings.LastIndexByte(s, '.')
+		sig, whole := decode(s[end+1:])
+		if !ok || !whole || len(k) != ed25519.PublicKeySize || !ed25519.Verify(k, []byte(s[:end]), sig) {
+			return ErrSignature
+		}
+		return nil
+	}
 	signed, err := jose.ParseSignedCompact(s, []jose.SignatureAlgorithm{p.alg})
 	if err != nil {
 		return ErrMalformed
