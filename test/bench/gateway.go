@@ -48,11 +48,10 @@ func build(ctx context.Context, folder string) (string, error) {
 // server is one entry of the gateway's config.
 type server struct{ name, url string }
 
-// config writes the gateway's config. Anyone on loopback is let in, as the
-// benchmark measures the pipeline and not the check of a token.
-func config(listen, data, durability, extra string, servers []server) string {
+// config writes the gateway's config; who is its part about callers.
+func config(listen, data, durability, who, extra string, servers []server) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "listen: %s\ndata: %q\nidentity: { insecure_anonymous: true }\naudit: { durability: %s }\nservers:\n", listen, data, durability)
+	fmt.Fprintf(&b, "listen: %s\ndata: %q\n%saudit: { durability: %s }\nservers:\n", listen, data, who, durability)
 	for _, s := range servers {
 		fmt.Fprintf(&b, "  %s: { url: %q, era: auto }\n", s.name, s.url)
 	}
@@ -64,6 +63,8 @@ func config(listen, data, durability, extra string, servers []server) string {
 type gateway struct {
 	*child
 	base string
+	// headers are what callers of the first server send besides.
+	headers []string
 	// took is from the start to the first right answer.
 	took time.Duration
 }
@@ -81,7 +82,7 @@ func (w *workshop) environment() []string {
 
 // open starts a gateway and waits until a call through its first server is
 // answered.
-func (w *workshop) open(ctx context.Context, durability string, servers []server) (*gateway, error) {
+func (w *workshop) open(ctx context.Context, durability string, who callers, servers []server) (*gateway, error) {
 	w.runs++
 	folder := filepath.Join(w.folder, fmt.Sprintf("gateway-%d", w.runs))
 	data := filepath.Join(folder, "data")
@@ -92,8 +93,12 @@ func (w *workshop) open(ctx context.Context, durability string, servers []server
 	if err != nil {
 		return nil, err
 	}
+	about, err := who.config(folder, addr)
+	if err != nil {
+		return nil, err
+	}
 	file := filepath.Join(folder, "munjigi.yaml")
-	if err := os.WriteFile(file, []byte(config(addr, data, durability, w.extra, servers)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(config(addr, data, durability, about, w.extra, servers)), 0o600); err != nil {
 		return nil, err
 	}
 	begun := time.Now()
@@ -102,7 +107,11 @@ func (w *workshop) open(ctx context.Context, durability string, servers []server
 		return nil, err
 	}
 	g := &gateway{child: c, base: "http://" + addr}
-	if err := g.answers(ctx, g.endpoint(servers[0].name)); err != nil {
+	first := g.endpoint(servers[0].name)
+	if g.headers, err = who.headers(first); err == nil {
+		err = g.answers(ctx, first)
+	}
+	if err != nil {
 		stopped := g.interrupt() // all of its output is there only after that
 		return nil, errors.Join(fmt.Errorf("the gateway does not answer: %w%s", err, c.output.tail()), stopped)
 	}
@@ -119,7 +128,7 @@ func (g *gateway) answers(ctx context.Context, url string) error {
 	again := time.NewTicker(askEvery)
 	defer again.Stop()
 	for {
-		run, err := load.Prepare(ctx, load.Job{URLs: []string{url}, Modern: true, Tool: "echo", Size: 100, Connections: 1, Calls: 1})
+		run, err := load.Prepare(ctx, load.Job{URLs: []string{url}, Headers: g.headers, Modern: true, Tool: "echo", Size: 100, Connections: 1, Calls: 1})
 		if err == nil {
 			return run.Close()
 		}

@@ -219,7 +219,7 @@ func (g *grower) stand(ctx context.Context, what string, count, servers, tools i
 	for i := range entries {
 		entries[i] = server{fmt.Sprintf("s%d", i+1), target}
 	}
-	gate, err := g.workshop.open(ctx, "relaxed", entries)
+	gate, err := g.workshop.open(ctx, "relaxed", callers{}, entries)
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}

@@ -53,10 +53,14 @@ type gatewayConfig struct {
 	Data     string
 	Identity struct {
 		Anonymous bool `yaml:"insecure_anonymous"`
+		Issuers   []struct{ Issuer string }
 	}
-	Audit   struct{ Durability string }
-	Limits  map[string]int
-	Servers map[string]struct{ URL, Era string }
+	PublicURL string `yaml:"public_url"`
+	Egress    struct{ Allow []string }
+	Policy    []string
+	Audit     struct{ Durability string }
+	Limits    map[string]int
+	Servers   map[string]struct{ URL, Era string }
 	// Spoil is not a key of the gateway's: it makes the fake answer wrongly.
 	Spoil string
 }
@@ -225,7 +229,7 @@ func TestGatewayThatDoesNotStart(t *testing.T) {
 	}
 	w := &workshop{binary: exe, folder: t.TempDir(), extra: "spoil: refuses to start\n"}
 	w.env = w.environment()
-	_, err = w.open(t.Context(), "relaxed", []server{{"echo", "http://127.0.0.1:1/mcp"}})
+	_, err = w.open(t.Context(), "relaxed", callers{}, []server{{"echo", "http://127.0.0.1:1/mcp"}})
 	if err == nil || !strings.Contains(err.Error(), "the gateway's own complaint") {
 		t.Errorf("error is %v, want the gateway's last words", err)
 	}
@@ -315,7 +319,7 @@ func TestWrongUse(t *testing.T) {
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "munjigi.yaml")
-	text := config("127.0.0.1:1234", `C:\a "folder"`, "strict", "spoil: x\n", []server{{"s1", "http://127.0.0.1:1/mcp"}, {"s2", "http://127.0.0.1:2/mcp"}})
+	text := config("127.0.0.1:1234", `C:\a "folder"`, "strict", "identity: { insecure_anonymous: true }\n", "spoil: x\n", []server{{"s1", "http://127.0.0.1:1/mcp"}, {"s2", "http://127.0.0.1:2/mcp"}})
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

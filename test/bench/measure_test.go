@@ -208,6 +208,17 @@ func TestFinish(t *testing.T) {
 	if a := aims(rows); !strings.Contains(a, "http/modern/1KB/16") || !strings.HasSuffix(a, "measured 0.90×, met (by the CPU of all processes: 0.67×)\n") {
 		t.Errorf("aims: %q", a)
 	}
+	tokens := func(rate figure) []result {
+		rows := []result{row(namePolicy, 100, 100), row(nameJWT, 104, rate)}
+		finish(rows)
+		return rows
+	}
+	if a := aims(tokens(96)); !strings.Contains(a, "measured 0.96×, met (by the CPU of all processes: 0.96×)") {
+		t.Errorf("aims: %q", a)
+	}
+	if a := aims(tokens(94)); !strings.Contains(a, "measured 0.94×, not met") {
+		t.Errorf("aims: %q", a)
+	}
 	rows[2].OfBare = 0.899
 	if a := aims(rows); !strings.Contains(a, "0.90×, not met") {
 		t.Errorf("aims: %q", a)

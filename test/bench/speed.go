@@ -22,6 +22,8 @@ const (
 	namePipe    = "pipe"
 	nameRelaxed = "munjigi"
 	nameStrict  = "munjigi-strict"
+	namePolicy  = "munjigi-policy" // the relaxed one, with a policy that permits all
+	nameJWT     = "munjigi-jwt"    // the same, with callers whose tokens an issuer signed
 )
 
 // aims are the shares of the bare proxy's rate that the gateway should reach
@@ -32,6 +34,7 @@ const (
 	aimLarge       = 0.8
 	small          = 1 << 10
 	large          = 64 << 10
+	aimToken       = 0.95 // of the rate without tokens, at 1 KB
 )
 
 // cell is one combination that all subjects are measured in.
@@ -267,7 +270,7 @@ func (b *bench) openProxy(target string) error {
 // openGateway builds the gateway, starts it once for each durability of the
 // record, and prepares the command that wraps a stdio echo.
 func (b *bench) openGateway(ctx context.Context, target string, lines []string) error {
-	if !b.wants(nameRelaxed) && !b.wants(nameStrict) {
+	if !slices.ContainsFunc([]string{nameRelaxed, nameStrict, namePolicy, nameJWT}, b.wants) {
 		return nil
 	}
 	if b.flags.extra != "" {
@@ -286,21 +289,34 @@ func (b *bench) openGateway(ctx context.Context, target string, lines []string) 
 	}
 	b.workshop.env = b.traced(b.workshop.environment())
 	var missing error
+	who := callers{policy: true}
+	if b.wants(nameJWT) {
+		var err error
+		if who.issuer, err = newIssuer(); err != nil {
+			return err
+		}
+		b.closers = append(b.closers, who.issuer.close)
+	}
 	for _, way := range []struct {
 		name, durability string
+		who              callers
 		wrap             []string
 	}{
-		{nameRelaxed, "relaxed", []string{"--relaxed-record"}},
-		{nameStrict, "strict", nil},
+		{nameRelaxed, "relaxed", callers{}, []string{"--relaxed-record"}},
+		{nameStrict, "strict", callers{}, nil},
+		{namePolicy, "relaxed", callers{policy: true}, nil},
+		{nameJWT, "relaxed", who, nil},
 	} {
 		if !b.wants(way.name) {
 			continue
 		}
-		command := slices.Concat([]string{b.workshop.binary, "wrap"}, strings.Fields(b.flags.wrap), way.wrap, []string{"--"}, lines)
-		b.stdio = append(b.stdio, &subject{
-			name: way.name, command: command, env: b.workshop.env, tool: "echo", middle: loadsChild, overLoad: b.flags.allocs,
-		})
-		g, err := b.workshop.open(ctx, way.durability, []server{{"echo", target}})
+		if !way.who.policy { // over stdio there is one caller, the one who started it
+			command := slices.Concat([]string{b.workshop.binary, "wrap"}, strings.Fields(b.flags.wrap), way.wrap, []string{"--"}, lines)
+			b.stdio = append(b.stdio, &subject{
+				name: way.name, command: command, env: b.workshop.env, tool: "echo", middle: loadsChild, overLoad: b.flags.allocs,
+			})
+		}
+		g, err := b.workshop.open(ctx, way.durability, way.who, []server{{"echo", target}})
 		if err != nil {
 			missing = errors.Join(missing, fmt.Errorf("%s: %w", way.name, err))
 			continue
@@ -308,7 +324,7 @@ func (b *bench) openGateway(ctx context.Context, target string, lines []string) 
 		b.closers = append(b.closers, g.interrupt)
 		b.say("%s answers after %d ms at %s", way.name, g.took.Milliseconds(), g.endpoint("echo"))
 		b.http = append(b.http, &subject{
-			name: way.name, urls: []string{g.endpoint("echo")}, tool: "echo",
+			name: way.name, urls: []string{g.endpoint("echo")}, headers: g.headers, tool: "echo",
 			middle: fixed(g.pid()), collections: g.output.collections,
 		})
 	}
@@ -355,7 +371,11 @@ func (b *bench) subjects(c cell) []*subject {
 	if c.stdio {
 		return b.stdio
 	}
-	return b.http
+	if c.size == small && c.connections == aimConnections {
+		return b.http
+	}
+	// What tokens and policy cost does not depend on the size.
+	return slices.DeleteFunc(slices.Clone(b.http), func(s *subject) bool { return s.name == namePolicy || s.name == nameJWT })
 }
 
 // echoFor is the process whose CPU counts beside load generator and middle;
@@ -435,6 +455,14 @@ func reasons(results []result) string {
 func aims(results []result) string {
 	var b strings.Builder
 	for _, r := range results {
+		if without := rateOf(results, r.Cell, namePolicy); r.Through == nameJWT && r.Median.Rate.per(without).known() {
+			got, verdict := r.Median.Rate.per(without), "met"
+			if got < aimToken {
+				verdict = "not met"
+			}
+			fmt.Fprintf(&b, "aim at %s: with tokens %s of the rate without; measured %s, %s (by the CPU of all processes: %s)\n",
+				r.Cell, ratio(aimToken), ratio(got), verdict, ratio(cpuOf(results, r.Cell, namePolicy).per(r.Median.AllCPU)))
+		}
 		aim := figure(aimSmall)
 		switch r.Cell {
 		case cell{modern: true, size: small, connections: aimConnections}.String(), cell{size: small, connections: aimConnections}.String():
@@ -451,16 +479,26 @@ func aims(results []result) string {
 			verdict = "not met"
 		}
 		fmt.Fprintf(&b, "aim at %s: %s of the bare proxy's rate; measured %s, %s (by the CPU of all processes: %s)\n",
-			r.Cell, ratio(aim), ratio(r.OfBare), verdict, ratio(bareCPU(results, r.Cell).per(r.Median.AllCPU)))
+			r.Cell, ratio(aim), ratio(r.OfBare), verdict, ratio(cpuOf(results, r.Cell, nameProxy).per(r.Median.AllCPU)))
 	}
 	return b.String()
 }
 
-// bareCPU is what a call through the bare proxy costs all processes together.
-func bareCPU(results []result, cell string) figure {
+// cpuOf is what a call that goes through one of the ways costs all processes
+// together.
+func cpuOf(results []result, cell, through string) figure {
 	for _, r := range results {
-		if r.Cell == cell && r.Through == nameProxy {
+		if r.Cell == cell && r.Through == through {
 			return r.Median.AllCPU
+		}
+	}
+	return unavailable()
+}
+
+func rateOf(results []result, cell, through string) figure {
+	for _, r := range results {
+		if r.Cell == cell && r.Through == through {
+			return r.Median.Rate
 		}
 	}
 	return unavailable()

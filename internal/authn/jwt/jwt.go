@@ -383,10 +383,11 @@ func (v *Verifier) Ready(ctx context.Context) error {
 // authenticator can be asked about the rest.
 func Compact(token string) bool { return strings.Count(token, ".") == 2 }
 
-// digest names a token at a resource without keeping it.
+// digest names a token at a resource without keeping it. Usual ones fit on the
+// stack.
 func digest(resource, token string) [32]byte {
-	buf := make([]byte, 8, 8+len(resource)+len(token))
-	binary.BigEndian.PutUint64(buf, uint64(len(resource)))
+	var room [4 << 10]byte
+	buf := binary.BigEndian.AppendUint64(room[:0], uint64(len(resource)))
 	buf = append(buf, resource...)
 	buf = append(buf, token...)
 	return sha256.Sum256(buf)
