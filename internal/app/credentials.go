@@ -24,6 +24,7 @@ import (
 // outgoing is how one server is given its credential.
 type outgoing struct {
 	source credential.Source // nil sends none
+	prover credential.Prover // nil where no token is bound to a key
 	// perPrincipal: each caller has its own.
 	perPrincipal bool
 	// refresh reads what the operator may have changed at a reload; may be nil.
@@ -50,7 +51,8 @@ func (a *App) credential(ctx context.Context, cfg *config.Config, s config.Serve
 	case config.CredentialStatic:
 		return a.staticCredential(ctx, s)
 	case config.CredentialPerUser:
-		return outgoing{source: granted{a, s.Name}, perPrincipal: true}, nil
+		src := granted{a, s.Name}
+		return outgoing{source: src, prover: src, perPrincipal: true}, nil
 	}
 	// A token endpoint is shown what must be seen by nobody else: it is never
 	// followed anywhere.

@@ -88,12 +88,21 @@ type granted struct {
 	server string
 }
 
-func (g granted) source() (credential.Source, error) {
+func (g granted) source() (peruser.Source, error) {
 	all := g.a.grants.Load()
 	if all == nil {
 		return nil, credential.ErrNone
 	}
 	return all.Source(g.server)
+}
+
+// Prove implements credential.Prover.
+func (g granted) Prove(ctx context.Context, s credential.Subject, method string, h http.Header) error {
+	src, err := g.source()
+	if err != nil {
+		return err
+	}
+	return src.Prove(ctx, s, method, h)
 }
 
 // Headers implements credential.Source.

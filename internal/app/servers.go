@@ -126,7 +126,7 @@ func (a *App) dialer(ctx context.Context, cfg *config.Config, s config.Server, o
 		}
 		limits := streamable.DefaultLimits()
 		limits.JSON, limits.Idle = json, s.Deadline
-		c := streamable.Config{URL: url, Limits: limits, Credential: out.source, Log: a.o.Logger.With("server", s.Name)}
+		c := streamable.Config{URL: url, Limits: limits, Credential: out.source, Prover: out.prover, Log: a.o.Logger.With("server", s.Name)}
 		if files != nil {
 			c.Trust = files.trust
 		}

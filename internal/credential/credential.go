@@ -33,6 +33,15 @@ type Source interface {
 	Rejected(ctx context.Context, s Subject, r Rejection) error
 }
 
+// Prover proves for each request anew that its sender holds the key to which the
+// token that Headers gave is bound (RFC 9449).
+type Prover interface {
+	// Prove adds the proof for one request with this method to the server's URL
+	// to h, which is what Headers gave for s. It leaves alone what is bound to no
+	// key. An error refuses the request.
+	Prove(ctx context.Context, s Subject, method string, h http.Header) error
+}
+
 // Subject is on whose behalf a server is reached. The zero Subject is nobody: a
 // Source whose credential is one caller's own refuses it.
 type Subject = call.Subject
@@ -45,6 +54,8 @@ type Rejection struct {
 	Challenges []string
 	// Sent is what Headers gave for the request that was refused.
 	Sent http.Header
+	// Nonce is the DPoP-Nonce that came with it (RFC 9449 section 9): untrusted.
+	Nonce string
 	// Again reports that this was the second try: whatever Rejected returns,
 	// there is no third.
 	Again bool

@@ -157,6 +157,7 @@ type metadata struct {
 	authorize, token    *url.URL
 	register, revoke    string
 	iss                 bool // RFC 9207 3
+	dpop                bool // it binds tokens to keys of our algorithm
 	documents           bool // client_id_metadata_document_supported
 	methods, algorithms []string
 	scopes              []string
@@ -261,6 +262,8 @@ func (s *server) judgeIssuer(d doc, issuer string) (*metadata, error) {
 	}
 	m.algorithms, _ = d.texts("token_endpoint_auth_signing_alg_values_supported")
 	m.scopes, _ = d.texts("scopes_supported")
+	proofs, _ := d.texts("dpop_signing_alg_values_supported")
+	m.dpop = slices.Contains(proofs, algorithmOfProofs)
 	return m, nil
 }
 

@@ -50,6 +50,7 @@ type flow struct {
 	Client   client    `json:"client"`
 	Redirect string    `json:"redirect"`
 	Verifier string    `json:"verifier"`
+	Key      []byte    `json:"key,omitempty"` // what tokens will be bound to
 	Expires  time.Time `json:"expires"`
 	Of       link      `json:"of"`
 }
@@ -137,6 +138,13 @@ func (g *Grants) Start(ctx context.Context, id string, p call.Principal) (string
 	state, verifier := token128(), token128()+token128() // 52 characters, RFC 7636 4.1
 	f := flow{Link: id, Issuer: m.issuer, ISS: m.iss, Token: m.token.String(), Client: c, Redirect: g.base + credential.GrantCallback,
 		Verifier: verifier, Expires: time.Now().Add(LinkTime), Of: l}
+	var proof *proofKey
+	if m.dpop {
+		if proof, err = newProofKey(); err != nil {
+			return "", err
+		}
+		f.Key = proof.raw
+	}
 	// The link lasts as long as the way it opens, so that who waits is told.
 	l.State, l.Expires = linkStarted, f.Expires
 	ok, err := g.links.swap(ctx, linkKey(id), version, l, l.Expires)
@@ -164,6 +172,9 @@ func (g *Grants) Start(ctx context.Context, id string, p call.Principal) (string
 	q.Del("scope")
 	if len(l.Scopes) > 0 {
 		q.Set("scope", strings.Join(l.Scopes, " "))
+	}
+	if q.Del("dpop_jkt"); proof != nil {
+		q.Set("dpop_jkt", proof.thumb) // RFC 9449 10
 	}
 	if slices.Contains(l.Scopes, offline) {
 		q.Set("prompt", "consent") // OpenID Connect Core 11
@@ -248,7 +259,11 @@ func (g *Grants) redeem(ctx context.Context, q url.Values, f *flow) (credential.
 	}
 	// The code goes where the metadata pointed when the person was sent there.
 	m := &metadata{issuer: f.Issuer, token: token}
-	a, err := g.tokens(ctx, s, m, f.Client, url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {f.Redirect},
+	proof, err := readProofKey(f.Key)
+	if err != nil {
+		return none, err
+	}
+	a, err := g.tokens(ctx, s, m, f.Client, proof, url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {f.Redirect},
 		"code_verifier": {f.Verifier}, "resource": {l.Resource}})
 	if err != nil {
 		return none, g.unredeemed(ctx, f, err)
@@ -256,7 +271,7 @@ func (g *Grants) redeem(ctx context.Context, q url.Values, f *flow) (credential.
 	if err := g.tie(ctx, s, f.Issuer); err != nil {
 		return none, err
 	}
-	return g.keep(ctx, f, a)
+	return g.keep(ctx, f, proof, a)
 }
 
 // unredeemed says why a code gave nothing.
@@ -295,9 +310,9 @@ func (g *Grants) tie(ctx context.Context, s *server, issuer string) error {
 }
 
 // keep stores a new grant in place of an earlier one.
-func (g *Grants) keep(ctx context.Context, f *flow, a answer) (credential.Given, error) {
+func (g *Grants) keep(ctx context.Context, f *flow, proof *proofKey, a answer) (credential.Given, error) {
 	l, now := f.Of, time.Now()
-	k := grant{ID: token128(), Owner: l.Owner, Server: l.Server, ServerURL: l.ServerURL, Issuer: f.Issuer, Resource: l.Resource, Client: f.Client,
+	k := grant{ID: token128(), Owner: l.Owner, Server: l.Server, ServerURL: l.ServerURL, Issuer: f.Issuer, Resource: l.Resource, Client: f.Client, Key: f.Key,
 		Requested: l.Scopes, Granted: a.scopes, Refresh: a.refresh.Reveal(), Since: now, Expires: now.Add(GrantTime)}
 	if k.Granted == nil {
 		k.Granted = l.Scopes
@@ -339,7 +354,7 @@ func (g *Grants) keep(ctx context.Context, f *flow, a answer) (credential.Given,
 	}
 	e := g.shared.entry(key)
 	e.mu.Lock()
-	e.take(&k, a)
+	e.take(&k, proof, a)
 	e.dead, e.forced = "", time.Time{}
 	e.mu.Unlock()
 	return k.given(), nil

@@ -25,6 +25,7 @@ type grant struct {
 	Issuer    string    `json:"issuer"` // the authorization server
 	Resource  string    `json:"resource"`
 	Client    client    `json:"as_client"`
+	Key       []byte    `json:"key,omitempty"` // tokens are bound to it
 	Requested []string  `json:"requested"`
 	Granted   []string  `json:"granted"`
 	Refresh   string    `json:"refresh,omitempty"`
@@ -64,6 +65,7 @@ type entry struct {
 	mu      sync.Mutex
 	grant   string // its ID; empty when there is no token
 	token   secret.Value
+	key     *proofKey // of a token that is bound to it
 	fresh   time.Time // until when it is used without a thought
 	expires time.Time
 	lasting bool // there is a refresh token
@@ -113,9 +115,12 @@ func (sh *shared) evict() {
 }
 
 // take puts a new token into memory. The caller holds e.mu.
-func (e *entry) take(g *grant, a answer) {
+func (e *entry) take(g *grant, key *proofKey, a answer) {
 	now := time.Now()
 	e.grant, e.token, e.lasting, e.looked = g.ID, a.access, g.Refresh != "", now
+	if e.key = nil; a.bound {
+		e.key = key
+	}
 	e.failed, e.failure = time.Time{}, nil
 	if e.expires = a.expires; e.expires.IsZero() {
 		e.expires = now.Add(unknownTime)
@@ -126,14 +131,21 @@ func (e *entry) take(g *grant, a answer) {
 }
 
 func (e *entry) drop() {
+	e.key = nil
 	e.grant, e.token, e.expires, e.fresh, e.looked = "", secret.Value{}, time.Time{}, time.Time{}, time.Time{}
 }
 
 var errNoGrantYet = errors.New("there is no grant yet")
 
+// held is an access token and, where it is bound to one, its key.
+type held struct {
+	token secret.Value
+	bound bool
+}
+
 // token returns the access token of a grant. The error is errNoGrantYet or has
 // credential.ErrUnavailable in its chain.
-func (g *Grants) token(ctx context.Context, s *server, key string) (secret.Value, error) {
+func (g *Grants) token(ctx context.Context, s *server, key string) (held, error) {
 	e := g.shared.entry(key)
 	for {
 		e.mu.Lock()
@@ -141,11 +153,11 @@ func (g *Grants) token(ctx context.Context, s *server, key string) (secret.Value
 		valid := e.grant != "" && now.Before(e.expires)
 		if valid && now.Sub(e.looked) < lookTime && (now.Before(e.fresh) || !e.lasting || now.Sub(e.failed) < tryTime) {
 			defer e.mu.Unlock()
-			return e.token, nil
+			return held{e.token, e.key != nil}, nil
 		}
 		if !valid && e.failure != nil && now.Sub(e.failed) < tryTime {
 			defer e.mu.Unlock()
-			return secret.Value{}, e.failure
+			return held{}, e.failure
 		}
 		if e.flight == nil {
 			e.flight = make(chan struct{})
@@ -155,26 +167,26 @@ func (g *Grants) token(ctx context.Context, s *server, key string) (secret.Value
 		if valid && now.Sub(e.looked) < lookTime {
 			// Only ahead of its end: nobody waits for that.
 			defer e.mu.Unlock()
-			return e.token, nil
+			return held{e.token, e.key != nil}, nil
 		}
 		e.mu.Unlock()
 		select {
 		case <-flight:
 		case <-ctx.Done():
-			return secret.Value{}, ctx.Err()
+			return held{}, ctx.Err()
 		}
 		e.mu.Lock()
 		now = time.Now()
 		switch {
 		case e.grant != "" && now.Before(e.expires) && now.Sub(e.looked) < lookTime:
 			defer e.mu.Unlock()
-			return e.token, nil
+			return held{e.token, e.key != nil}, nil
 		case e.failure != nil && now.Sub(e.failed) < tryTime:
 			defer e.mu.Unlock()
-			return secret.Value{}, e.failure
+			return held{}, e.failure
 		case e.flight == nil && e.grant == "":
 			defer e.mu.Unlock()
-			return secret.Value{}, errNoGrantYet
+			return held{}, errNoGrantYet
 		}
 		e.mu.Unlock()
 	}
@@ -290,14 +302,18 @@ func (g *Grants) renew(ctx context.Context, s *server, key string, k grant, e *e
 	if err != nil {
 		return false, errors.Join(err, g.unlease(whole, key, k))
 	}
+	proof, err := readProofKey(k.Key)
+	if err != nil {
+		return false, errors.Join(err, g.unlease(whole, key, k))
+	}
 	form := func() url.Values {
 		return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {k.Refresh}, "resource": {k.Resource}}
 	}
-	a, err := g.tokens(ctx, s, m, k.Client, form())
+	a, err := g.tokens(ctx, s, m, k.Client, proof, form())
 	if errors.Is(err, errLost) && ctx.Err() == nil {
 		// The answer may have been a new refresh token. Servers that rotate them
 		// take the old one once more for a moment.
-		a, err = g.tokens(ctx, s, m, k.Client, form())
+		a, err = g.tokens(ctx, s, m, k.Client, proof, form())
 	}
 	var no *denial
 	switch {
@@ -330,7 +346,7 @@ func (g *Grants) renew(ctx context.Context, s *server, key string, k grant, e *e
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.take(&next, a)
+	e.take(&next, proof, a)
 	return false, nil
 }
 

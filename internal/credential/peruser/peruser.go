@@ -168,7 +168,7 @@ type server struct {
 
 var (
 	_ credential.Grants = (*Grants)(nil)
-	_ credential.Source = (*source)(nil)
+	_ Source            = (*source)(nil)
 )
 
 // New checks the options. It connects to nothing.
@@ -309,9 +309,16 @@ func (s *server) endpoint(raw string) (*url.URL, error) {
 	return u, nil
 }
 
+// Source gives the credentials for one server, with proofs for those that are
+// bound to a key.
+type Source interface {
+	credential.Source
+	credential.Prover
+}
+
 // Source returns the source of one server's credentials, or an error when the
 // server is not among Options.Servers.
-func (g *Grants) Source(name string) (credential.Source, error) {
+func (g *Grants) Source(name string) (Source, error) {
 	s := g.servers[name]
 	if s == nil {
 		return nil, credential.ErrNone
@@ -339,10 +346,12 @@ type shared struct {
 	asked   map[string][]ask           // by grant key
 	waiting map[string][]chan struct{} // by link ID
 	flights sync.WaitGroup
+	nonces  nonces
 }
 
 func newShared() *shared {
-	return &shared{entries: map[string]*entry{}, asked: map[string][]ask{}, waiting: map[string][]chan struct{}{}}
+	return &shared{entries: map[string]*entry{}, asked: map[string][]ask{}, waiting: map[string][]chan struct{}{},
+		nonces: nonces{of: map[string]string{}}}
 }
 
 // owner is who a grant belongs to.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/munjigi/munjigi/internal/base/secret"
@@ -24,6 +25,12 @@ const (
 	stepsTime = 24 * time.Hour
 )
 
+// The schemes of Authorization, as they stand before a token.
+const (
+	schemeBearer = "Bearer "
+	schemeDPoP   = "DPoP "
+)
+
 // Headers gives the caller's access token. Where there is no grant yet it gives
 // no header: the server's 401 is what names its authorization server and the
 // scopes, and what Rejected turns into a GrantNeeded.
@@ -38,7 +45,11 @@ func (c *source) Headers(ctx context.Context, s credential.Subject) (http.Header
 	if err != nil {
 		return nil, err
 	}
-	return http.Header{"Authorization": {"Bearer " + t.Reveal()}}, nil
+	scheme := schemeBearer
+	if t.bound {
+		scheme = schemeDPoP
+	}
+	return http.Header{"Authorization": {scheme + t.token.Reveal()}}, nil
 }
 
 // grantable refuses who cannot sit before a browser.
@@ -66,6 +77,9 @@ func (c *source) Rejected(ctx context.Context, s credential.Subject, r credentia
 		}
 		return c.widen(ctx, s.Principal, key, said, sent)
 	}
+	if said.code == "use_dpop_nonce" && r.Sent.Get("DPoP") != "" && c.g.shared.nonces.put(atServer(c.s), r.Nonce) {
+		return nil
+	}
 	if !sent.IsZero() {
 		if again, err := c.g.replaced(ctx, c.s, key, sent); again || err != nil {
 			return err
@@ -78,11 +92,8 @@ func (c *source) Rejected(ctx context.Context, s credential.Subject, r credentia
 }
 
 func sentToken(h http.Header) secret.Value {
-	const scheme = "Bearer "
-	if v := h.Get("Authorization"); len(v) > len(scheme) {
-		return secret.New(v[len(scheme):])
-	}
-	return secret.Value{}
+	_, token, _ := strings.Cut(h.Get("Authorization"), " ")
+	return secret.New(token)
 }
 
 // replaced reports that there is another token than the one that was refused,

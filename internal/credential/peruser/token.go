@@ -22,6 +22,7 @@ type answer struct {
 	refresh secret.Value
 	expires time.Time // zero: it did not say
 	scopes  []string  // nil: as asked
+	bound   bool      // to the key that was proved
 }
 
 // denial is an error of RFC 6749 5.2. Only the code is kept.
@@ -38,8 +39,20 @@ func (d *denial) Error() string {
 // known.
 var errLost = errors.New("the token endpoint's answer was lost")
 
-// post sends a form to an authorization server as client c.
-func (g *Grants) post(ctx context.Context, s *server, m *metadata, to string, c client, form url.Values) ([]byte, int, error) {
+// post sends a form to an authorization server as client c, with a proof of
+// possession where there is a key. A nonce that it wants for that is used at
+// once (RFC 9449 8).
+func (g *Grants) post(ctx context.Context, s *server, m *metadata, to string, c client, proof *proofKey, form url.Values) ([]byte, int, error) {
+	body, status, fresh, err := g.postOnce(ctx, s, m, to, c, proof, form)
+	var no *denial
+	if err == nil && fresh && errors.As(denied(body, status), &no) && no.code == "use_dpop_nonce" {
+		body, status, _, err = g.postOnce(ctx, s, m, to, c, proof, form)
+	}
+	return body, status, err
+}
+
+// postOnce reports also that a nonce came that was not known.
+func (g *Grants) postOnce(ctx context.Context, s *server, m *metadata, to string, c client, proof *proofKey, form url.Values) (_ []byte, _ int, fresh bool, _ error) {
 	method, key := c.Method, g.signer
 	clientSecret := c.Secret
 	if s != nil && s.ClientID != "" && c.ID == s.ClientID {
@@ -60,22 +73,29 @@ func (g *Grants) post(ctx context.Context, s *server, m *metadata, to string, c 
 	case methodKey:
 		text, err := key.assertion(c.ID, m.issuer)
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, false, err
 		}
 		form.Set("client_id", c.ID)
 		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
 		form.Set("client_assertion", text)
 	default:
-		return nil, 0, refused("the client has no way to prove itself")
+		return nil, 0, false, refused("the client has no way to prove itself")
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, 0, refused("the authorization server's endpoint: %w", err)
+		return nil, 0, false, refused("the authorization server's endpoint: %w", err)
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Accept", "application/json")
 	if method == methodBasic {
 		r.SetBasicAuth(url.QueryEscape(c.ID), url.QueryEscape(basic)) // RFC 6749 2.3.1
+	}
+	if proof != nil {
+		text, err := proof.proof(http.MethodPost, r.URL, "", g.shared.nonces.get(atIssuer(m.issuer)))
+		if err != nil {
+			return nil, 0, false, err
+		}
+		r.Header.Set("DPoP", text)
 	}
 	hc := g.strict
 	if s != nil {
@@ -83,14 +103,17 @@ func (g *Grants) post(ctx context.Context, s *server, m *metadata, to string, c 
 	}
 	res, err := hc.Do(r)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", errLost, hideURL(err))
+		return nil, 0, false, fmt.Errorf("%w: %w", errLost, hideURL(err))
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxDocument+1))
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", errLost, hideURL(err))
+		return nil, 0, false, fmt.Errorf("%w: %w", errLost, hideURL(err))
 	}
-	return body, res.StatusCode, nil
+	if proof != nil {
+		fresh = g.shared.nonces.put(atIssuer(m.issuer), res.Header.Get("DPoP-Nonce"))
+	}
+	return body, res.StatusCode, fresh, nil
 }
 
 // hideURL drops what http.Client says before the cause.
@@ -104,9 +127,9 @@ func hideURL(err error) error {
 
 // tokens asks a token endpoint. The error is a *denial, errLost, or that of an
 // answer that cannot be used.
-func (g *Grants) tokens(ctx context.Context, s *server, m *metadata, c client, form url.Values) (answer, error) {
+func (g *Grants) tokens(ctx context.Context, s *server, m *metadata, c client, proof *proofKey, form url.Values) (answer, error) {
 	asked := time.Now()
-	body, status, err := g.post(ctx, s, m, m.token.String(), c, form)
+	body, status, err := g.post(ctx, s, m, m.token.String(), c, proof, form)
 	if err != nil {
 		return answer{}, err
 	}
@@ -121,8 +144,12 @@ func (g *Grants) tokens(ctx context.Context, s *server, m *metadata, c client, f
 		return answer{}, denied(body, status)
 	}
 	var a answer
-	if kind, _ := d.text("token_type"); !strings.EqualFold(kind, "Bearer") {
-		return answer{}, refused("the token endpoint gave a token of a type that cannot be used here; only Bearer can")
+	switch kind, _ := d.text("token_type"); {
+	case strings.EqualFold(kind, "Bearer"):
+	case strings.EqualFold(kind, "DPoP") && proof != nil:
+		a.bound = true
+	default:
+		return answer{}, refused("the token endpoint gave a token of a type that cannot be used here; only Bearer can, and DPoP where its metadata says so")
 	}
 	access, ok := d.long("access_token")
 	if !ok || access == "" {
@@ -214,6 +241,6 @@ func (g *Grants) revoke(ctx context.Context, s *server, issuer string, c client,
 	if err != nil || m.revoke == "" || token == "" {
 		return false
 	}
-	_, status, err := g.post(ctx, s, m, m.revoke, c, url.Values{"token": {token}, "token_type_hint": {hint}})
+	_, status, err := g.post(ctx, s, m, m.revoke, c, nil, url.Values{"token": {token}, "token_type_hint": {hint}})
 	return err == nil && status == http.StatusOK
 }

@@ -126,11 +126,14 @@ type provider struct {
 	started  []url.Values
 	revoked  []string
 	answer   func(map[string]any)
+	proofs   *checker          // nil gives bearer tokens
+	bound    map[string]string // the key of an access token
+	keys     map[string]string // of a refresh token
 }
 
 func newProvider(w *world) *provider {
 	p := &provider{w: w, clients: map[string]string{}, methods: map[string]string{}, codes: map[string]url.Values{}, tokens: map[string]string{},
-		scopes: map[string]string{}, refresh: map[string]string{}, meta: map[string]any{}, lifetime: 3600, rotate: true, lasting: true}
+		scopes: map[string]string{}, refresh: map[string]string{}, bound: map[string]string{}, keys: map[string]string{}, meta: map[string]any{}, lifetime: 3600, rotate: true, lasting: true}
 	p.url = w.serve(p)
 	return p
 }
@@ -215,14 +218,22 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request, reply func(int,
 		no("invalid_client")
 		return
 	}
-	who, scope := "", ""
+	who, scope, jkt := "", "", ""
+	if p.proofs != nil {
+		var why string
+		if jkt, why = p.proofs.judge(r.Header, http.MethodPost, p.url+"/token", ""); why != "" {
+			w.Header().Set("DPoP-Nonce", p.proofs.nonce)
+			no(why)
+			return
+		}
+	}
 	switch form.Get("grant_type") {
 	case "authorization_code":
 		q, ok := p.codes[form.Get("code")]
 		delete(p.codes, form.Get("code"))
 		sum := sha256.Sum256([]byte(form.Get("code_verifier")))
 		if !ok || q.Get("code_challenge") != base64.RawURLEncoding.EncodeToString(sum[:]) || q.Get("redirect_uri") != form.Get("redirect_uri") ||
-			q.Get("client_id") != id || q.Get("resource") != form.Get("resource") {
+			q.Get("client_id") != id || q.Get("dpop_jkt") != jkt || q.Get("resource") != form.Get("resource") {
 			no("invalid_grant")
 			return
 		}
@@ -230,7 +241,7 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request, reply func(int,
 	case "refresh_token":
 		old := form.Get("refresh_token")
 		who = p.refresh[old]
-		if who == "" {
+		if who == "" || p.keys[old] != jkt {
 			p.used++
 			no("invalid_grant")
 			return
@@ -258,6 +269,12 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request, reply func(int,
 	if p.lasting && (p.rotate || form.Get("grant_type") != "refresh_token") {
 		refresh := p.next("refresh")
 		p.refresh[refresh], out["refresh_token"] = who, refresh
+	}
+	if p.proofs != nil {
+		out["token_type"], p.bound[access] = "DPoP", jkt
+	}
+	if refresh, ok := out["refresh_token"].(string); ok {
+		p.keys[refresh] = jkt
 	}
 	if p.answer != nil {
 		p.answer(out)
@@ -314,6 +331,7 @@ type upstream struct {
 	need     string // a scope without which it answers 403
 	requests []http.Header
 	who      []string
+	proofs   *checker
 }
 
 func newUpstream(w *world, name string, trusts ...*provider) *upstream {
@@ -341,14 +359,23 @@ func (s *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_, _ = io.Copy(io.Discard, r.Body)
 	s.requests = append(s.requests, r.Header.Clone())
-	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	who, scopes := "", ""
+	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	who, scopes, code := "", "", ""
 	for _, p := range s.trusts {
 		p.read(func() {
 			if p.tokens[token] != "" {
 				who, scopes = p.tokens[token], p.scopes[token]
 			}
 		})
+	}
+	if s.proofs != nil && who != "" {
+		jkt, why := s.proofs.judge(r.Header, r.Method, s.url+"/mcp", token)
+		s.trusts[0].read(func() {
+			if why != "" || s.trusts[0].bound[token] != jkt {
+				who, code = "", why
+			}
+		})
+		w.Header().Set("DPoP-Nonce", s.proofs.nonce)
 	}
 	challenge := "Bearer"
 	sep := " "
@@ -365,6 +392,9 @@ func (s *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case who == "":
+		if code != "" {
+			add("error", code)
+		}
 		if s.scope != "" {
 			add("scope", s.scope)
 		}
@@ -408,6 +438,9 @@ func (w *world) call(g *Grants, server string, p call.Principal) (string, error)
 		if err != nil {
 			return "", err
 		}
+		if err := src.Prove(ctx, sub, http.MethodPost, h); err != nil {
+			return "", err
+		}
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, at, strings.NewReader("{}"))
 		if err != nil {
 			w.t.Fatal(err)
@@ -422,7 +455,8 @@ func (w *world) call(g *Grants, server string, p call.Principal) (string, error)
 		if res.StatusCode == http.StatusOK {
 			return string(body), nil
 		}
-		rej := credential.Rejection{Status: res.StatusCode, Challenges: res.Header.Values("WWW-Authenticate"), Sent: h, Again: again}
+		rej := credential.Rejection{Status: res.StatusCode, Challenges: res.Header.Values("WWW-Authenticate"), Sent: h,
+			Nonce: res.Header.Get("DPoP-Nonce"), Again: again}
 		if err := src.Rejected(ctx, sub, rej); err != nil {
 			return "", err
 		}

@@ -28,11 +28,16 @@ func (t *transport) send(ctx context.Context, o outgoing) (flight, error) {
 		if o.credential, err = src.Headers(ctx, s); err != nil {
 			return flight{}, uncredited(err)
 		}
+		if p := t.d.prover; p != nil {
+			if err = p.Prove(ctx, s, o.method, o.credential); err != nil {
+				return flight{}, uncredited(err)
+			}
+		}
 		f, err := t.once(ctx, o)
 		if err != nil || !rejects(&f.c.h) {
 			return f, err
 		}
-		r := credential.Rejection{Status: f.c.h.status, Challenges: slices.Clone(f.c.h.challenges), Sent: o.credential, Again: again}
+		r := credential.Rejection{Status: f.c.h.status, Challenges: slices.Clone(f.c.h.challenges), Sent: o.credential, Nonce: f.c.h.nonce, Again: again}
 		f.end(true)
 		if err = src.Rejected(ctx, s, r); err == nil && again {
 			err = credential.ErrRefused

@@ -37,6 +37,7 @@ type head struct {
 	session    string
 	badSession bool
 	challenges []string
+	nonce      string // DPoP-Nonce
 
 	kinds, sessions int
 }
@@ -120,9 +121,13 @@ func (h *head) field(line []byte) error {
 		}
 	}
 	switch len(name) {
-	case len("Connection"):
+	case len("DPoP-Nonce"):
+		// "Connection" is as long.
 		if foldEqual(name, "connection") {
 			h.close = h.close || hasToken(value, "close")
+		}
+		if foldEqual(name, "dpop-nonce") && len(value) <= maxChallenge {
+			h.nonce = string(value)
 		}
 	case len("Content-Type"):
 		if foldEqual(name, "content-type") {

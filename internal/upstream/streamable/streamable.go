@@ -70,6 +70,8 @@ type Config struct {
 	// Credential gives the headers that authenticate each HTTP request. Its
 	// error refuses the request. Nil sends no credential.
 	Credential credential.Source
+	// Prover adds a proof of possession to what Credential gave. Nil adds none.
+	Prover credential.Prover
 	// RootCAs are the trusted certificate authorities; nil is the system's.
 	RootCAs *x509.CertPool
 	// Trust takes the place of RootCAs where authorities or the gateway's own
@@ -86,6 +88,7 @@ type Config struct {
 type Dialer struct {
 	limits     Limits
 	credential credential.Source
+	prover     credential.Prover
 	log        *slog.Logger
 	pool       *pool
 
@@ -110,7 +113,7 @@ func New(c Config) (*Dialer, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	d := &Dialer{limits: l, credential: c.Credential, log: log}
+	d := &Dialer{limits: l, credential: c.Credential, prover: c.Prover, log: log}
 	trust := c.Trust
 	if trust == nil {
 		fixed := &Trust{RootCAs: c.RootCAs}
