@@ -191,7 +191,7 @@ func TestZeroGuardRefuses(t *testing.T) {
 // end. The steps are counted, so the test needs no clock.
 func TestBombs(t *testing.T) {
 	t.Parallel()
-	nested := func(open, close string, n int) string { return strings.Repeat(open, n) + strings.Repeat(close, n) }
+	nested := func(before, after string, n int) string { return strings.Repeat(before, n) + strings.Repeat(after, n) }
 	doubling := func(how string) string {
 		var b strings.Builder
 		b.WriteString(`{"$ref":"#/$defs/d0","$defs":{`)
