@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -293,10 +294,14 @@ func record(t *testing.T, g *gatewayUnderTest, v *views) string {
 		began time.Time
 		list  []audit.Event
 	}
-	byID := map[string]*entries{}
+	byID, violated := map[string]*entries{}, map[string]bool{}
 	var all []*entries
 	err := log.Read(filepath.Join(g.data, "audit"), log.OldestFirst, func(e audit.Event) bool {
 		if e.Kind == audit.KindEvent && e.Stage == "config" {
+			return true
+		}
+		if e.Kind == audit.KindEvent && e.Reason == "server-violation" {
+			violated[e.Server+" "+e.Detail["kind"]] = true // nothing orders it among the calls
 			return true
 		}
 		c := byID[e.ID]
@@ -346,6 +351,9 @@ func record(t *testing.T, g *gatewayUnderTest, v *views) string {
 		if c.list[0].Kind != audit.KindEvent && outcomes != 1 {
 			t.Errorf("a call has %d outcomes: %+v", outcomes, c.list)
 		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(violated)) {
+		fmt.Fprintf(&out, "violation %s\n", what)
 	}
 	for id := range v.calls {
 		if byID[id] == nil {

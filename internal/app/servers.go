@@ -96,9 +96,7 @@ func (a *App) server(ctx context.Context, cfg *config.Config, s config.Server) (
 				a.catalog.Forget(s.Name, mcp.MethodPromptsList)
 			}
 		},
-		Violation: func(kind, detail string) {
-			a.o.Logger.Warn("the server broke the protocol", "server", s.Name, "kind", kind, "detail", detail)
-		},
+		Violation: (&violations{server: s.Name, record: a.record.With(log.Relaxed), log: a.o.Logger}).note,
 	}, dialer)
 	if err != nil {
 		return nil, false, err
