@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -170,6 +171,8 @@ func (s *source) judgeServerTLS(v Server) {
 	case v.Stdio():
 		s.failKey(at, "is for servers that are a URL", "take it out: this server is a command")
 		return
+	case strings.HasPrefix(strings.ToLower(v.URL.Text), "http:"):
+		s.failKey(at, "is for servers that are reached by https", "write url: https://…, or take it out")
 	case (v.TLS.Cert == "") != (v.TLS.Key == ""):
 		s.failKey(at, "names one of cert and key", "write both, the paths of two PEM files")
 	case v.TLS == ServerTLS{} && !s.said(at+".ca") && !s.said(at+".cert") && !s.said(at+".key"):
