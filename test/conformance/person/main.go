@@ -104,6 +104,9 @@ func run() (err error) {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	if s.name == "auth/enterprise-managed-authorization" {
+		return enterprise(ctx, s)
+	}
 	dir, err := os.MkdirTemp("", "person-")
 	if err != nil {
 		return err
