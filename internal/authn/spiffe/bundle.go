@@ -191,37 +191,36 @@ func (b *bundle) load(ctx context.Context) error {
 }
 
 func (b *bundle) read(ctx context.Context) ([]byte, error) {
-	var from io.ReadCloser
 	if b.d.File != "" {
 		f, err := os.Open(b.d.File)
 		if err != nil {
 			return nil, errors.New("its file cannot be opened")
 		}
-		from = f
-	} else {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.d.URL, nil)
-		if err != nil {
-			return nil, errors.New("its address is no URL")
-		}
-		r.Header.Set("Accept", "application/json")
-		res, err := b.client.Do(r)
-		if err != nil {
-			return nil, err
-		}
-		from = res.Body
-		if res.StatusCode != http.StatusOK {
-			return nil, errors.Join(fmt.Errorf("the bundle endpoint answered with status %d", res.StatusCode), from.Close())
-		}
+		defer func() { _ = f.Close() }()
+		return bounded(f)
 	}
-	defer func() { _ = from.Close() }()
-	text, err := io.ReadAll(io.LimitReader(from, maxBundle+1))
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.d.URL, nil)
+	if err != nil {
+		return nil, errors.New("its address is no URL")
+	}
+	r.Header.Set("Accept", "application/json")
+	res, err := b.client.Do(r)
 	if err != nil {
 		return nil, err
 	}
-	if len(text) > maxBundle {
-		return nil, egress.ErrTooLarge
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the bundle endpoint answered with status %d", res.StatusCode)
 	}
-	return text, nil
+	return bounded(res.Body)
+}
+
+func bounded(from io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(from, maxBundle+1))
+	if err == nil && len(text) > maxBundle {
+		err = egress.ErrTooLarge
+	}
+	return text, err
 }
 
 // readBundle reads a bundle (SPIFFE Trust Domain and Bundle 4). One key that
