@@ -63,6 +63,10 @@ func (g *Gateway) define(ctx context.Context, c *call.Call, in *inbound) *refusa
 			return g.undefined(c, in)
 		}
 	}
+	if !g.o.Authz.Lists(ctx, queryOf(c, in)) {
+		// Before anything is judged by a definition that the caller must not know.
+		return deny(c, call.Validate, call.ReasonUnknownTarget, "not listed for this principal")
+	}
 	if d.Broken != "" {
 		return deny(c, call.Validate, call.ReasonUnknownTarget, "held: "+d.Broken)
 	}

@@ -21,6 +21,9 @@ func (q question) fits(raw []byte) string {
 	if err != nil {
 		return "an answer must be an object"
 	}
+	if mixedCase(o, "action", "content", "role", "model", "roots") {
+		return "an answer has a member that differs from another one only in case"
+	}
 	if raw, ok := o.Get("task"); ok && q.Task {
 		task, err := mcp.ObjectOf(raw)
 		if err != nil || strictjson.TypeOf(raw) != strictjson.TypeObject {

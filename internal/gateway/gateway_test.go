@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -23,6 +24,7 @@ import (
 	"github.com/munjigi/munjigi/internal/keys"
 	"github.com/munjigi/munjigi/internal/mcp"
 	"github.com/munjigi/munjigi/internal/upstream"
+	"github.com/munjigi/munjigi/test/fixture/server"
 )
 
 // tape is a record in memory.
@@ -465,5 +467,28 @@ func TestSecurityHeadersOnEveryResponse(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A tool that the caller may not see is not betrayed by its definition: by the
+// headers that it wants, for instance.
+func TestHiddenToolsAreNotBetrayed(t *testing.T) {
+	t.Parallel()
+	const tool = "test_x_mcp_header"
+	seen := func(hidden string) string {
+		g := startGranting(t, server.Modern, func(o *gateway.Options) {
+			o.Authz = hiding{authz.Owner{On: true}, hidden}
+		})
+		c := g.as(caller{path: "/mcp/free"})
+		s, _ := g.ask(c, "tools/call", tool, `"arguments":{"region":"x"}`)
+		u, _ := g.ask(c, "tools/call", "nothing_of_this_name", `"arguments":{"region":"x"}`)
+		same := s.status == u.status && s.Error.Code == u.Error.Code && s.Error.Message == u.Error.Message
+		return fmt.Sprintf("%d same as unknown: %t", s.Error.Code, same)
+	}
+	if got := seen(tool); got != "-32602 same as unknown: true" {
+		t.Errorf("hidden: %s", got)
+	}
+	if got := seen("another"); got != "-32020 same as unknown: false" {
+		t.Errorf("shown, which proves the test: %s", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/munjigi/munjigi/internal/audit"
@@ -254,7 +255,7 @@ func (g *Gateway) connected(ctx context.Context, c *call.Call, in *inbound, out 
 }
 
 // listenPart listens to one server. Where a permission is missing it waits for
-// it, tells that everything changed, and listens again.
+// it and listens again.
 func (g *Gateway) listenPart(ctx context.Context, c *call.Call, in *inbound, p part, sub *subscription) error {
 	for {
 		given, stop := g.o.Sessions.grants.wait(c.Principal.ClientKey(), p.server)
@@ -272,10 +273,69 @@ func (g *Gateway) listenPart(ctx context.Context, c *call.Call, in *inbound, p p
 			return nil
 		case <-given:
 		}
-		for _, l := range listChanges() {
-			if raw, ok := p.asked(l.member); ok && string(raw) == "true" {
-				_ = sub.say(c, l.method, nil)
+	}
+}
+
+// ears is what a stream hears of permissions that are given. They are opened
+// before the client knows that the stream is there, so that nothing falls
+// between.
+type ears struct {
+	owner string
+	watch *grantWatch
+	ids   <-chan string // that the session was asked for; nil without a session
+	close func()
+	given map[string]<-chan struct{} // by server
+}
+
+func (g *Gateway) openEars(c *call.Call, in *inbound) *ears {
+	e := &ears{owner: c.Principal.ClientKey(), watch: g.o.Sessions.grants, close: func() {}, given: map[string]<-chan struct{}{}}
+	if in.session != nil {
+		e.ids, e.close = e.watch.hear(in.session.key)
+	}
+	for _, server := range g.served(in) {
+		given, stop := e.watch.wait(e.owner, server)
+		e.given[server] = given
+		before := e.close
+		e.close = func() { stop(); before() }
+	}
+	return e
+}
+
+// tell passes on what is heard until ctx ends: that a server's lists changed,
+// and which elicitations are complete ("Completion Notifications for URL Mode
+// Elicitation").
+func (e *ears) tell(ctx context.Context, c *call.Call, sub *subscription) {
+	var wg sync.WaitGroup
+	for server, given := range e.given {
+		wg.Go(func() {
+			for stop := func() {}; ; {
+				select {
+				case <-ctx.Done():
+					stop()
+					return
+				case <-given:
+				}
+				given, stop = e.watch.wait(e.owner, server) // it may be withdrawn and given again
+				e.changed(c, sub)
 			}
+		})
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			wg.Wait()
+			return
+		case id := <-e.ids:
+			_ = sub.say(c, mcp.NotifyElicitationComplete, strictjson.Object{{Name: "elicitationId", Raw: strictjson.AppendString(nil, id)}})
+		}
+	}
+}
+
+// changed tells that the lists changed which the client listens to.
+func (e *ears) changed(c *call.Call, sub *subscription) {
+	for _, l := range listChanges() {
+		if raw, ok := sub.asked.Get(l.member); ok && string(raw) == "true" {
+			_ = sub.say(c, l.method, nil)
 		}
 	}
 }
@@ -321,22 +381,4 @@ func (s *subscription) say(c *call.Call, method string, params strictjson.Object
 		body = params.Append(nil)
 	}
 	return s.emit(func() error { return s.out.send(c.Refusal(mcp.AppendNotification(nil, method, body))) })
-}
-
-// hearGrants tells a legacy session of the permissions that it was asked for
-// and that were given ("Completion Notifications for URL Mode Elicitation").
-func (g *Gateway) hearGrants(ctx context.Context, c *call.Call, in *inbound, sub *subscription) {
-	if in.session == nil {
-		return
-	}
-	ids, stop := g.o.Sessions.grants.hear(in.session.key)
-	defer stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case id := <-ids:
-			_ = sub.say(c, mcp.NotifyElicitationComplete, strictjson.Object{{Name: "elicitationId", Raw: strictjson.AppendString(nil, id)}})
-		}
-	}
 }

@@ -217,7 +217,7 @@ func (g *Gateway) alarm(ctx context.Context, c *call.Call, in *inbound, s *Sessi
 // cancels its call, a legacy one does not ("Disconnection SHOULD NOT be
 // interpreted as the client cancelling its request").
 func (g *Gateway) sessionContext(r *http.Request, in *inbound) context.Context {
-	if len(r.Header[mcp.HeaderSession]) > 0 && in.era == mcp.Legacy {
+	if len(r.Header[mcp.HeaderSession]) > 0 && (in.era == mcp.Legacy || r.Header.Get(mcp.HeaderVersion) == "") {
 		return g.life
 	}
 	return r.Context()

@@ -25,6 +25,11 @@ func (g *Gateway) listen(ctx context.Context, c *call.Call, in *inbound, out out
 	sub := &subscription{g: g, c: c, in: in, out: out, want: len(parts), asked: filter, honoured: strictjson.Object{}}
 	ctx, cancel := g.streamContext(ctx, c, in, out)
 	defer cancel()
+	heard := g.openEars(c, in)
+	defer heard.close()
+	told, deaf := context.WithCancel(ctx)
+	defer deaf()
+	go func() { _ = g.contained(c, func() error { heard.tell(told, c, sub); return nil }) }()
 	var wg sync.WaitGroup
 	errs := make([]error, len(parts))
 	for i, p := range parts {
@@ -72,6 +77,9 @@ func (g *Gateway) readFilter(ctx context.Context, c *call.Call, in *inbound) (re
 	var err error
 	if in.filter, err = strictjson.SplitObject(raw); err != nil {
 		return bad()
+	}
+	if mixedCase(in.filter, "toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions", "taskIds") {
+		return deny(c, call.Validate, call.ReasonInvalidParams, "notifications").say("params.notifications has a member that differs from another one only in case")
 	}
 	if _, tasks := in.filter.Get("taskIds"); tasks && !in.caller.Capabilities.Tasks {
 		return g.needTasks(c, call.Validate)
@@ -150,15 +158,7 @@ func (g *Gateway) filters(ctx context.Context, c *call.Call, in *inbound, filter
 			}
 		}
 	}
-	names := []string{in.server}
-	if in.server == "" {
-		names = names[:0]
-		for _, n := range g.o.Order {
-			if g.merged[n] {
-				names = append(names, n)
-			}
-		}
-	}
+	names := g.served(in)
 	base := filter.Without("resourceSubscriptions", "taskIds")
 	var parts []part
 	for _, n := range names {
@@ -174,6 +174,20 @@ func (g *Gateway) filters(ctx context.Context, c *call.Call, in *inbound, filter
 		}
 	}
 	return parts, nil
+}
+
+// served are the servers of a message's path.
+func (g *Gateway) served(in *inbound) []string {
+	if in.server != "" {
+		return []string{in.server}
+	}
+	var names []string
+	for _, n := range g.o.Order {
+		if g.merged[n] {
+			names = append(names, n)
+		}
+	}
+	return names
 }
 
 const maxSubscribed = 1024
@@ -441,25 +455,12 @@ func (g *Gateway) changed(server, method string) {
 	}
 }
 
-// watch keeps the set of resources that a legacy session subscribed to.
-func (g *Gateway) watch(in *inbound) {
-	s := in.session
-	s.smu.Lock()
-	defer s.smu.Unlock()
-	if s.watched == nil {
-		s.watched = map[string]bool{}
-	}
-	if in.msg.Method == mcp.MethodResourcesUnsubscribe {
-		delete(s.watched, in.name)
-	} else if len(s.watched) < maxSubscribed {
-		s.watched[in.name] = true
-	}
-}
-
 // listenLegacy serves the GET stream of a legacy session: what its servers
 // tell outside of calls, or the rest of a stream that broke.
 func (g *Gateway) listenLegacy(ctx context.Context, c *call.Call, in *inbound, out *httpOut) {
 	s := in.session
+	heard := g.openEars(c, in)
+	defer heard.close()
 	w := out.stream()
 	if last := in.http.Header.Get(mcp.HeaderLastEventID); last != "" {
 		if st, seq, ok := s.find(last); ok {
@@ -467,7 +468,7 @@ func (g *Gateway) listenLegacy(ctx context.Context, c *call.Call, in *inbound, o
 			ctx, cancel := g.streamContext(ctx, c, in, nil)
 			defer cancel()
 			st.replay(ctx, seq, w)
-			if st.ended() {
+			if st.over(time.Now()) {
 				s.dropStream(st)
 			}
 			return
@@ -481,12 +482,12 @@ func (g *Gateway) listenLegacy(ctx context.Context, c *call.Call, in *inbound, o
 	c.Pass(call.Validate)
 	c.Pass(call.Authorize)
 	c.Pass(call.InspectRequest)
-	g.hear(ctx, c, in, out)
+	g.hear(ctx, c, in, out, heard)
 	c.Pass(call.Reply)
 }
 
 // hear subscribes a legacy conversation to every change its servers tell.
-func (g *Gateway) hear(ctx context.Context, c *call.Call, in *inbound, out outbox) {
+func (g *Gateway) hear(ctx context.Context, c *call.Call, in *inbound, out outbox, heard *ears) {
 	in.caller = g.caller(c, in)
 	filter := strictjson.Object{
 		{Name: "toolsListChanged", Raw: []byte("true")},
@@ -495,7 +496,7 @@ func (g *Gateway) hear(ctx context.Context, c *call.Call, in *inbound, out outbo
 	}
 	in.params = strictjson.Object{{Name: "notifications", Raw: filter.Append(nil)}}
 	parts, _ := g.filters(ctx, c, in, filter)
-	sub := &subscription{g: g, c: c, in: in, out: out, acked: true}
+	sub := &subscription{g: g, c: c, in: in, out: out, acked: true, asked: filter}
 	var wg sync.WaitGroup
 	for _, p := range parts {
 		wg.Go(func() {
@@ -505,7 +506,6 @@ func (g *Gateway) hear(ctx context.Context, c *call.Call, in *inbound, out outbo
 			}
 		})
 	}
-	g.hearGrants(ctx, c, in, sub)
-	<-ctx.Done()
+	heard.tell(ctx, c, sub)
 	wg.Wait()
 }

@@ -27,6 +27,9 @@ type hello struct {
 	info    []byte // clientInfo; may be nil
 }
 
+// maxHello bounds what a session remembers of its client.
+const maxHello = 64 << 10
+
 // readHello judges the parameters of initialize.
 func (g *Gateway) readHello(c *call.Call, in *inbound) *refusal {
 	bad := func(what string) *refusal {
@@ -54,6 +57,9 @@ func (g *Gateway) readHello(c *call.Call, in *inbound) *refusal {
 	info, _ := in.params.Get("clientInfo")
 	if info != nil && strictjson.TypeOf(info) != strictjson.TypeObject {
 		return bad("params.clientInfo must be an object")
+	}
+	if len(capsRaw) > maxHello || len(info) > maxHello {
+		return bad("params.capabilities and params.clientInfo may have 64 KiB each")
 	}
 	in.hello = &hello{version, caps, append([]byte(nil), info...)}
 	return nil

@@ -76,8 +76,6 @@ func (g *Gateway) request(ctx context.Context, c *call.Call, in *inbound, out ou
 		}
 	case mcp.MethodDiscover:
 		return g.discover(ctx, c, in, out)
-	case mcp.MethodResourcesSubscribe, mcp.MethodResourcesUnsubscribe:
-		g.watch(in)
 	}
 	if in.route.List != "" {
 		return g.list(ctx, c, in, out)

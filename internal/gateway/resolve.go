@@ -155,11 +155,24 @@ func join(member, server, name string) string {
 	return server + "__" + name
 }
 
+// mixedCase reports a protocol object that a peer which matches names without
+// regard to case would read as another.
+func mixedCase(o strictjson.Object, known ...string) bool {
+	if _, _, dup := strictjson.FoldedDuplicate(o); dup {
+		return true
+	}
+	_, bad := strictjson.UnexpectedCase(o, known...)
+	return bad
+}
+
 func (g *Gateway) completionTarget(c *call.Call, in *inbound) *refusal {
 	raw, _ := in.params.Get("ref")
 	ref, err := strictjson.SplitObject(raw)
 	if err != nil || strictjson.TypeOf(raw) != strictjson.TypeObject {
 		return deny(c, call.Resolve, call.ReasonInvalidParams, "ref").say("params.ref must be an object")
+	}
+	if mixedCase(ref, "type", "name", "uri", "title") {
+		return deny(c, call.Resolve, call.ReasonInvalidParams, "ref").say("params.ref has a member that differs from another one only in case")
 	}
 	member := "name"
 	if typ, _ := mcp.Text(ref, "type", 32); typ == "ref/resource" {

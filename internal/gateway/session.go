@@ -38,7 +38,7 @@ type Session struct {
 	smu     sync.Mutex
 	logs    string
 	streams map[string]*stream
-	watched map[string]bool
+	kept    *atomic.Int64 // Sessions.kept
 }
 
 // ID returns the value of Mcp-Session-Id.
@@ -67,6 +67,8 @@ type Sessions struct {
 	// alarms how many of those are told one by one.
 	strays, alarms *limit.Keyed
 	grants         *grantWatch
+	// kept counts the bytes that streams keep for clients that come back.
+	kept atomic.Int64
 }
 
 // What a client may present that is not its own: enough for all of its sessions
@@ -93,7 +95,7 @@ func NewSessions(l Limits, ended func(key string)) *Sessions {
 func (t *Sessions) open(p call.Principal, path string) (*Session, bool) {
 	id := rand.Text() // 130 bits, base32
 	s := &Session{id: id, digest: audit.ShortDigest(id), key: p.Key() + ":" + id, path: path, principal: p, created: time.Now()}
-	s.speaks = mcp.Legacy
+	s.speaks, s.kept = mcp.Legacy, &t.kept
 	s.used.Store(s.created.UnixNano())
 	s.ctx, s.end = context.WithCancel(context.Background())
 	t.mu.Lock()
@@ -170,6 +172,7 @@ func (t *Sessions) close(s *Session) {
 	t.mu.Unlock()
 	s.end()
 	s.cancelAll()
+	s.forgetStreams(true)
 	t.ended(s)
 }
 
@@ -246,6 +249,7 @@ func (t *Sessions) Sweep(ctx context.Context, every time.Duration) {
 				if t.stale(s, now) {
 					old = append(old, s)
 				}
+				s.forgetStreams(false)
 			}
 			t.mu.RUnlock()
 			for _, s := range old {

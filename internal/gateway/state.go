@@ -115,11 +115,17 @@ func (g *Gateway) sealState(c *call.Call, in *inbound, requests strictjson.Objec
 // inputs reads requestState and inputResponses of a modern request. What was
 // not asked is dropped; what was asked must fit what was asked.
 func (g *Gateway) inputs(c *call.Call, in *inbound) *refusal {
-	if in.era != mcp.Modern || !in.route.Inputs {
+	if in.era != mcp.Modern {
 		return nil
 	}
 	_, hasState := in.params.Get("requestState")
 	rawResp, hasResp := in.params.Get("inputResponses")
+	if !in.route.Inputs {
+		if hasState || hasResp && in.msg.Method != mcp.MethodTasksUpdate {
+			return deny(c, call.Validate, call.ReasonInvalidParams, "inputs").say("requestState and inputResponses do not belong to this method")
+		}
+		return nil
+	}
 	if !hasState && !hasResp {
 		return nil
 	}

@@ -208,7 +208,9 @@ func (k *pipe) hear(c *call.Call, s *Session) {
 		}()
 		in := &inbound{path: k.path, server: k.server, peer: &s.peer, session: s, era: mcp.Legacy}
 		_ = g.contained(c, func() error {
-			g.hear(ctx, c, in, &lineOut{k: k, in: in})
+			heard := g.openEars(c, in)
+			defer heard.close()
+			g.hear(ctx, c, in, &lineOut{k: k, in: in}, heard)
 			return nil
 		})
 		cancel()

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/munjigi/munjigi/internal/mcp"
@@ -22,35 +23,61 @@ type stream struct {
 	events  [][]byte
 	bytes   int
 	done    bool
+	ended   time.Time
 	changed chan struct{}
+	all     *atomic.Int64 // bytes that the streams of all sessions keep; nil once dropped
 }
 
 const (
 	keepEvents  = 256
 	keepBytes   = 1 << 20
 	keepStreams = 32
-	keepDone    = time.Minute
+	keepDone    = time.Minute // after the end
+	keepAll     = 256 << 20   // bytes, of all sessions
 )
 
 // newStream opens a resumable stream in the session.
 func (s *Session) newStream() *stream {
-	st := &stream{id: rand.Text()[:16], first: 1, changed: make(chan struct{})}
+	st := &stream{id: rand.Text()[:16], first: 1, changed: make(chan struct{}), all: s.kept}
 	s.smu.Lock()
 	defer s.smu.Unlock()
 	if s.streams == nil {
 		s.streams = map[string]*stream{}
 	}
-	if len(s.streams) >= keepStreams {
-		for id, old := range s.streams {
-			if old.ended() {
-				delete(s.streams, id)
-			}
-		}
+	before := time.Now()
+	if len(s.streams) < keepStreams {
+		before = before.Add(-keepDone)
 	}
+	s.forget(before)
 	if len(s.streams) < 4*keepStreams {
 		s.streams[st.id] = st
+	} else {
+		st.drop()
 	}
 	return st
+}
+
+// forget lets go of the streams that ended before a time; smu is held.
+func (s *Session) forget(before time.Time) {
+	for id, st := range s.streams {
+		if st.over(before) {
+			delete(s.streams, id)
+			st.drop()
+		}
+	}
+}
+
+// forgetStreams lets go of streams that ended a while ago, or of all.
+func (s *Session) forgetStreams(all bool) {
+	s.smu.Lock()
+	defer s.smu.Unlock()
+	s.forget(time.Now().Add(-keepDone))
+	if all {
+		for id, st := range s.streams {
+			delete(s.streams, id)
+			st.drop()
+		}
+	}
 }
 
 // find returns the stream and the position that a Last-Event-ID names.
@@ -70,28 +97,51 @@ func (s *Session) dropStream(st *stream) {
 	s.smu.Lock()
 	defer s.smu.Unlock()
 	delete(s.streams, st.id)
+	st.drop()
 }
 
-func (st *stream) ended() bool {
+// over reports that the stream ended before a time.
+func (st *stream) over(before time.Time) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return st.done
+	return st.done && st.ended.Before(before)
 }
 
-// add keeps an event and returns its ID.
+// drop lets go of what a stream keeps; it keeps nothing more.
+func (st *stream) drop() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.all != nil {
+		st.all.Add(-int64(st.bytes))
+	}
+	st.first += len(st.events)
+	st.events, st.bytes, st.all = nil, 0, nil
+}
+
+// add keeps an event, as long as there is room for it, and returns its ID.
 func (st *stream) add(body []byte) string {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	id := st.eventID(st.first + len(st.events))
 	st.events = append(st.events, body)
-	st.bytes += len(body)
-	for len(st.events) > 1 && (len(st.events) > keepEvents || st.bytes > keepBytes) {
-		st.bytes -= len(st.events[0])
+	st.count(len(body))
+	for len(st.events) > 0 && (st.all == nil || st.all.Load() > keepAll || len(st.events) > 1 && (len(st.events) > keepEvents || st.bytes > keepBytes)) {
+		st.count(-len(st.events[0]))
+		st.events[0] = nil
 		st.events = st.events[1:]
 		st.first++
 	}
 	close(st.changed)
 	st.changed = make(chan struct{})
-	return st.eventID(st.first + len(st.events) - 1)
+	return id
+}
+
+// count adds to the bytes that are kept; mu is held.
+func (st *stream) count(n int) {
+	st.bytes += n
+	if st.all != nil {
+		st.all.Add(int64(n))
+	}
 }
 
 func (st *stream) eventID(seq int) string { return st.id + "." + strconv.Itoa(seq) }
@@ -100,7 +150,7 @@ func (st *stream) finish() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if !st.done {
-		st.done = true
+		st.done, st.ended = true, time.Now()
 		close(st.changed)
 		st.changed = make(chan struct{})
 	}

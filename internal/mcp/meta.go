@@ -207,6 +207,9 @@ func LegacyMeta(params strictjson.Object) (Meta, error) {
 	if err != nil {
 		return m, err
 	}
+	if _, bad := strictjson.UnexpectedCase(o, MetaProgressToken, MetaRelatedTask); bad {
+		return m, invalid("params._meta has a member that differs from a reserved one only in case")
+	}
 	if tok, ok := o.Get(MetaProgressToken); ok {
 		if !validID(tok) {
 			return m, invalid("the progress token must be a string or an integer")
