@@ -2,6 +2,7 @@
 // reads the challenges, Node's OpenSSL shows the certificates.
 // usage: node binding.mjs dpop MODULES ISSUER GATEWAY
 //        node binding.mjs mtls MODULES ISSUER GATEWAY FOLDER
+//        node binding.mjs mcp MODULES ISSUER GATEWAY
 // It prints one JSON object: what was asked, and what came back.
 import { readFileSync } from "node:fs";
 import { request } from "node:https";
@@ -72,6 +73,41 @@ if (mode === "dpop") {
       await steal();
       return steal();
     })();
+  }
+} else if (mode === "mcp") {
+  // The official client, which learns everything from the gateway's 401 on.
+  const sdk = await import(pathToFileURL(`${modules}/@modelcontextprotocol/client/dist/index.mjs`));
+  for (const [name, negotiation] of Object.entries({ modern: { mode: { pin: "2026-07-28" } }, legacy: { mode: "legacy" } })) {
+    const session = await sdk.DpopSession.create();
+    const seen = [];
+    class Provider extends sdk.ClientCredentialsProvider {
+      dpop() { return session; }
+    }
+    const authProvider = new Provider({ clientId: "prover", clientSecret: "prover-secret", expectedIssuer: issuer });
+    const watched = async (u, init) => {
+      const r = await fetch(u, init);
+      if (String(u).startsWith(gateway) && r.status >= 400) {
+        const [, error] = /error="([^"]*)"/.exec(r.headers.get("www-authenticate") ?? "") ?? [];
+        seen.push(`${r.status} ${error ?? ""}`.trim());
+      }
+      return r;
+    };
+    const connected = async () => {
+      const c = new sdk.Client({ name, version: "1.0.0" }, { capabilities: {}, versionNegotiation: negotiation });
+      await c.connect(new sdk.StreamableHTTPClientTransport(files, { authProvider, fetch: watched }));
+      return c;
+    };
+    let client = await connected();
+    const { tools } = await client.listTools();
+    const call = () => client.callTool({ name: "test_simple_text", arguments: {} });
+    const result = await call().catch(async (e) => {
+      // A session ends when its owner's rights grow, and is opened again.
+      if (e.data?.status !== 404) throw e;
+      client = await connected();
+      return call();
+    });
+    out[name] = { tools: tools.length, text: result.content?.[0]?.text ?? "", type: authProvider.tokens().token_type, seen };
+    await client.close();
   }
 } else {
   const read = (name) => readFileSync(`${folder}/${name}`, "utf8");

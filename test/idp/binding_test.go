@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,33 @@ func TestProofsOfOthers(t *testing.T) {
 		}{"replayed": {s.Replayed, "invalid_dpop_proof"}, "elsewhere": {s.Elsewhere, "invalid_token"}, "bearer": {s.Bearer, "invalid_token"}, "another key": {s.Other, "invalid_token"}} {
 			if !row.refusedFor(row.code) {
 				t.Errorf("%s, %s: %v", alg, name, row.heard)
+			}
+		}
+	}
+}
+
+// TestClientsOfOthers: the official MCP client, told nothing but the URL and its
+// own secret, reaches a server that requires DPoP, in both eras.
+func TestClientsOfOthers(t *testing.T) {
+	t.Parallel()
+	ours, theirs := free(t), free(t)
+	p := startOP(t, theirs, "http://"+ours)
+	serve(t, ours, `{ issuers: [{ issuer: "`+p.issuer+`" }] }`, opPolicy, theirs)
+	var got map[string]struct {
+		Tools      int
+		Text, Type string
+		Seen       []string
+	}
+	bindingClient(t, &got, "mcp", p.issuer, "http://"+ours)
+	for _, era := range []string{"modern", "legacy"} {
+		s := got[era]
+		t.Logf("%s: %+v", era, s)
+		if s.Tools == 0 || s.Text == "" || s.Type != "DPoP" {
+			t.Errorf("%s: %+v", era, s)
+		}
+		for _, want := range []string{"401 use_dpop_nonce", "403 insufficient_scope"} {
+			if !slices.Contains(s.Seen, want) {
+				t.Errorf("%s: %q was not met: %q", era, want, s.Seen)
 			}
 		}
 	}
