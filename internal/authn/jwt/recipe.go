@@ -53,7 +53,7 @@ func recipeOf(p Provider) (recipe, error) {
 	case Auth0:
 		return recipe{[]string{"jwt", "at+jwt"}, DefaultLifetime, anyURL}, nil
 	case Google:
-		return recipe{}, errors.New("the access tokens of Google are opaque and cannot be verified as JWTs: put an authorization server that issues JWTs in front, with Google as its sign-in")
+		return recipe{[]string{"jwt"}, DefaultLifetime, googleIssuer}, nil
 	}
 	return recipe{}, fmt.Errorf("provider %q is not known: generic, keycloak, entra, okta, auth0 or google", p)
 }
@@ -101,6 +101,8 @@ func (is *issuer) recipe(c authn.Claims, id *call.Identity) error {
 		err = is.okta(c, id)
 	case Auth0:
 		err = is.auth0(c, id)
+	case Google:
+		err = is.google(c, id)
 	default:
 		err = is.generic(c, id)
 	}
@@ -347,6 +349,33 @@ func (is *issuer) auth0(c authn.Claims, id *call.Identity) error {
 	if self {
 		id.Kind = call.Workload
 	}
+	return nil
+}
+
+func googleIssuer(u *url.URL) (string, error) {
+	if u.String() != "https://accounts.google.com" {
+		return "", errors.New("Google's issuer is https://accounts.google.com, without a slash")
+	}
+	return "", nil
+}
+
+// google takes what a service account is given for an audience that it names: an
+// ID token, the only one of Google's tokens that says whom it is for. People's ID
+// tokens are made for the client that signs them in, and are refused.
+func (is *issuer) google(c authn.Claims, id *call.Identity) error {
+	if notForAPIs(c) {
+		return ErrIDToken
+	}
+	email, ok1 := c.Optional("email")
+	azp, ok2 := c.Optional("azp")
+	verified, ok3 := c.Members.Get("email_verified")
+	if !ok1 || !ok2 {
+		return ErrClaims
+	}
+	if azp != id.Subject || !ok3 || string(verified) != "true" || !strings.HasSuffix(email, ".gserviceaccount.com") {
+		return ErrIDToken
+	}
+	id.Kind, id.Client = call.Workload, azp
 	return nil
 }
 

@@ -233,6 +233,29 @@ func TestAuth0(t *testing.T) {
 	})
 }
 
+// TestGoogle: service accounts get ID tokens for an audience that they name;
+// people's name the client that signed them in, and never get in here.
+func TestGoogle(t *testing.T) {
+	t.Parallel()
+	const iss, sub = "https://accounts.google.com", "113774264463038321964"
+	account := call.Identity{Issuer: iss, Subject: sub, Kind: call.Workload, Client: sub}
+	base := m{"sub": sub, "azp": sub, "email": "job@project.iam.gserviceaccount.com", "email_verified": true}
+	runRecipe(t, Issuer{Issuer: iss, Provider: Google}, base, []recipeCase{
+		{"service account", "JWT", nil, nil, account},
+		{"of an instance", "JWT", m{"email": "1234-compute@developer.gserviceaccount.com", "google": m{"compute_engine": m{"zone": "z"}}}, nil, account},
+		{"a person", "JWT", m{"azp": "1234.apps.googleusercontent.com", "email": "alice@example.com", "at_hash": "x"}, ErrIDToken, call.Identity{}},
+		{"a person without a hash", "JWT", m{"azp": "1234.apps.googleusercontent.com", "email": "alice@example.com"}, ErrIDToken, call.Identity{}},
+		{"a person who looks like an account", "JWT", m{"email": "alice@gserviceaccount.com.example.com"}, ErrIDToken, call.Identity{}},
+		{"an address that nobody verified", "JWT", m{"email_verified": false}, ErrIDToken, call.Identity{}},
+		{"verified by a text", "JWT", m{"email_verified": "true"}, ErrIDToken, call.Identity{}},
+		{"no address", "JWT", m{"email": nil}, ErrIDToken, call.Identity{}},
+		{"nonce", "JWT", m{"nonce": "n"}, ErrIDToken, call.Identity{}},
+		{"no type", nil, nil, ErrType, call.Identity{}},
+		{"for a client", "JWT", m{"aud": "1234.apps.googleusercontent.com"}, ErrAudience, call.Identity{}},
+		{"the issuer's other name", "JWT", m{"iss": "accounts.google.com"}, ErrIssuer, call.Identity{}},
+	})
+}
+
 func TestGenericWithTypJWT(t *testing.T) {
 	t.Parallel()
 	const iss = "https://as.example"
