@@ -15,6 +15,7 @@ import (
 	"github.com/munjigi/munjigi/internal/audit"
 	"github.com/munjigi/munjigi/internal/audit/log"
 	"github.com/munjigi/munjigi/internal/authn/jwt"
+	"github.com/munjigi/munjigi/internal/authn/spiffe"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/store"
@@ -201,13 +202,14 @@ type Revocation struct {
 // many legacy sessions ended.
 func (a *App) Revoke(ctx context.Context, r Revocation) (int, error) {
 	cfg := a.Config()
-	if r.Issuer == "" && len(cfg.Identity.Issuers) == 1 {
-		r.Issuer = cfg.Identity.Issuers[0].URL
+	if r.Issuer == "" {
+		r.Issuer = onlyIssuer(cfg.Identity, r.Subject)
 	}
-	known := slices.ContainsFunc(cfg.Identity.Issuers, func(i config.Issuer) bool { return i.URL == r.Issuer })
+	known := slices.ContainsFunc(cfg.Identity.Issuers, func(i config.Issuer) bool { return i.URL == r.Issuer }) ||
+		slices.ContainsFunc(cfg.Identity.SPIFFE, func(d config.TrustDomain) bool { return spiffe.Issuer(d.Name) == r.Issuer })
 	switch {
 	case !known:
-		return 0, errors.New("name one of the issuers in identity.issuers, exactly as it stands there")
+		return 0, errors.New("name one of the issuers in identity.issuers, exactly as it stands there, or spiffe:// and a trust domain of identity.spiffe")
 	case len(slices.DeleteFunc([]string{r.Subject, r.Session, r.ID}, func(s string) bool { return s == "" })) != 1:
 		return 0, errors.New("name a subject, a session or a token's ID: one of them")
 	}
@@ -232,6 +234,20 @@ func (a *App) Revoke(ctx context.Context, r Revocation) (int, error) {
 		e.Principal = r.Subject + "@" + r.Issuer
 	}
 	return n, a.record.With(log.Strict).Record(ctx, &e)
+}
+
+// onlyIssuer is whose a subject can only be: the trust domain that a SPIFFE ID
+// names, else the one issuer where there is one.
+func onlyIssuer(id config.Identity, subject string) string {
+	for _, d := range id.SPIFFE {
+		if strings.HasPrefix(subject, spiffe.Issuer(d.Name)+"/") {
+			return spiffe.Issuer(d.Name)
+		}
+	}
+	if len(id.Issuers) == 1 {
+		return id.Issuers[0].URL
+	}
+	return ""
 }
 
 // endNow lets go of what runs on something that is over: sessions now, streams

@@ -17,6 +17,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/bundle/spiffebundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
+	"github.com/munjigi/munjigi/internal/app"
 	"github.com/munjigi/munjigi/internal/audit"
 	"github.com/munjigi/munjigi/internal/audit/log"
 )
@@ -123,6 +124,43 @@ func TestWorkloadsBySPIFFE(t *testing.T) {
 	like := idp.token(t, here, "s:call s:list", func(c map[string]any) { c["sub"], c["client_id"] = robot, robot })
 	if resp, body := ask(t, srv, "/mcp/s", like, "tools/call", "look"); resp.StatusCode != 200 || strings.Contains(body, "done") {
 		t.Errorf("a subject of the issuer passes for a workload of the domain: %d %s", resp.StatusCode, body)
+	}
+}
+
+// TestWorkloadsAreTakenBack: an administrator ends an SVID by its subject alone,
+// and that of nobody else.
+func TestWorkloadsAreTakenBack(t *testing.T) {
+	t.Parallel()
+	dom := newDomain(t)
+	v := vouch(t, newProvider(t), "", "")
+	text, err := os.ReadFile(v.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := strings.Replace(string(text), "identity: {", `identity: { spiffe: [{ trust_domain: example.org, bundle: "`+dom.bundle+`", scopes: [s:call] }],`, 1)
+	if err := os.WriteFile(v.file, []byte(with), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v.close()
+	v.open()
+	here := public + "/mcp/s"
+	mine, other := dom.svid(t, robot, here, nil), dom.svid(t, "spiffe://example.org/prod/other", here, nil)
+	for _, token := range []string{mine, other} {
+		if resp, body := ask(t, v.srv, "/mcp/s", token, "tools/call", "look"); resp.StatusCode != 200 {
+			t.Fatalf("%d %s", resp.StatusCode, body)
+		}
+	}
+	if _, err := v.app.Revoke(t.Context(), app.Revocation{Subject: robot}); err != nil {
+		t.Fatal(err)
+	}
+	if resp, body := ask(t, v.srv, "/mcp/s", mine, "tools/call", "look"); resp.StatusCode != 401 || !strings.Contains(body, "revoked") {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	if resp, body := ask(t, v.srv, "/mcp/s", other, "tools/call", "look"); resp.StatusCode != 200 {
+		t.Errorf("somebody else: %d %s", resp.StatusCode, body)
+	}
+	if _, err := v.app.Revoke(t.Context(), app.Revocation{Issuer: "spiffe://evil.org", Subject: robot}); err == nil {
+		t.Error("a trust domain that nobody configured")
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 	"github.com/spiffe/go-spiffe/v2/bundle/spiffebundle"
+	"github.com/spiffe/go-spiffe/v2/federation"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/munjigi/munjigi/internal/authn"
@@ -55,8 +56,17 @@ func newAuthority(t testing.TB, domain, kid string) authority {
 	return authority{domain, kid, jose.ES256, k}
 }
 
-// bundle is the trust domain's bundle as go-spiffe writes it.
+// bundleOf is the trust domain's bundle as go-spiffe writes it.
 func bundleOf(t testing.TB, domain string, list ...authority) []byte {
+	t.Helper()
+	text, err := trusted(t, domain, list...).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func trusted(t testing.TB, domain string, list ...authority) *spiffebundle.Bundle {
 	t.Helper()
 	b := spiffebundle.New(spiffeid.RequireTrustDomainFromString(domain))
 	for _, a := range list {
@@ -64,11 +74,7 @@ func bundleOf(t testing.TB, domain string, list ...authority) []byte {
 			t.Fatal(err)
 		}
 	}
-	text, err := b.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
+	return b
 }
 
 type claims map[string]any
@@ -441,13 +447,18 @@ func TestBundleEndpoint(t *testing.T) {
 	a := newAuthority(t, "example.org", "k1")
 	var asked atomic.Int32
 	var down atomic.Bool
-	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	// The endpoint is go-spiffe's own.
+	endpoint, err := federation.NewHandler(spiffeid.RequireTrustDomainFromString("example.org"), trusted(t, "example.org", a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
 		if down.Load() {
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
-		_, _ = w.Write(bundleOf(t, "example.org", a))
+		endpoint.ServeHTTP(w, r)
 	}))
 	t.Cleanup(srv.Close)
 	client := func(allow ...string) *http.Client {
