@@ -67,14 +67,20 @@ type provider struct {
 
 // metadata is what the tests use of RFC 8414.
 type metadata struct {
-	Issuer        string `json:"issuer"`
-	Token         string `json:"token_endpoint"`
-	Introspection string `json:"introspection_endpoint"`
-	EndSession    string `json:"end_session_endpoint"`
+	Issuer     string `json:"issuer"`
+	Token      string `json:"token_endpoint"`
+	Revocation string `json:"revocation_endpoint"`
+	EndSession string `json:"end_session_endpoint"`
 }
 
 // begin starts a provider and waits until its metadata can be had.
 func begin(t *testing.T, c kit.Command, issuer, wellKnown string) *provider {
+	t.Helper()
+	return beginBy(t, http.DefaultClient, c, issuer, wellKnown)
+}
+
+// beginBy is the same with a client that reaches the provider.
+func beginBy(t *testing.T, client *http.Client, c kit.Command, issuer, wellKnown string) *provider {
 	t.Helper()
 	proc, err := kit.Start(t.Context(), c)
 	if err != nil {
@@ -94,7 +100,7 @@ func begin(t *testing.T, c kit.Command, issuer, wellKnown string) *provider {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if status, body, err := get(ctx, wellKnown); err == nil && status == http.StatusOK && json.Unmarshal(body, &p.meta) == nil && p.meta.Issuer == issuer {
+		if status, body, err := get(ctx, client, wellKnown); err == nil && status == http.StatusOK && json.Unmarshal(body, &p.meta) == nil && p.meta.Issuer == issuer {
 			return p
 		}
 		select {
@@ -107,12 +113,12 @@ func begin(t *testing.T, c kit.Command, issuer, wellKnown string) *provider {
 	}
 }
 
-func get(ctx context.Context, at string) (int, []byte, error) {
+func get(ctx context.Context, client *http.Client, at string) (int, []byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
 		return 0, nil, err
 	}
-	res, err := http.DefaultClient.Do(r)
+	res, err := client.Do(r)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -137,12 +143,21 @@ func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:]
 // identity from a provider.
 type gateway struct {
 	*kit.Process
-	addr, data string
+	base   string // its public URL
+	client *http.Client
 }
 
 // serve starts munjigi at an address. identity is the value of identity: in
 // YAML's flow form, policy one Cedar text.
 func serve(t *testing.T, addr, identity, policy string, allow ...string) *gateway {
+	t.Helper()
+	return serveBy(t, http.DefaultClient, "http://"+addr, "", identity, policy, allow...)
+}
+
+// serveBy is the same with a public URL, a client that reaches it, and more lines
+// of the config. A last entry of allow that begins with ca: names a file of further
+// authorities.
+func serveBy(t *testing.T, client *http.Client, base, more, identity, policy string, allow ...string) *gateway {
 	t.Helper()
 	tools := parts(t)
 	up, url, err := tools.StartFixture(t.Context())
@@ -156,18 +171,24 @@ func serve(t *testing.T, addr, identity, policy string, allow ...string) *gatewa
 	})
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "policy.cedar"), policy)
-	g := &gateway{addr: addr, data: filepath.Join(dir, "data")}
+	write(t, filepath.Join(dir, "gateway.secret"), "gateway-secret")
+	_, addr, _ := strings.Cut(base, "://")
+	g := &gateway{base: base, client: client}
+	opened, ca := strings.Join(allow, ", "), ""
+	if own, ok := strings.CutPrefix(allow[len(allow)-1], "ca:"); ok {
+		opened, ca = strings.Join(allow[:len(allow)-1], ", "), `, ca: "`+own+`"`
+	}
 	file := filepath.Join(dir, "munjigi.yaml")
 	write(t, file, fmt.Sprintf(`listen: %s
-public_url: http://%[1]s
+public_url: %s
 data: %s
 identity: %s
-egress: { allow: [%s] }
+egress: { allow: [%s]%s }
 policy: [policy.cedar]
 servers:
   files: { url: "%s/mcp" }
-  mail: { url: "%[5]s/mcp" }
-`, addr, g.data, identity, strings.Join(allow, ", "), url))
+  mail: { url: "%[7]s/mcp" }
+%s`, addr, base, filepath.Join(dir, "data"), identity, opened, ca, url, more))
 	g.Process, err = kit.Start(t.Context(), kit.Command{Name: "munjigi", Path: tools.Munjigi, Args: []string{"serve", "-c", file}, Dir: dir, Addr: addr})
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +212,7 @@ func write(t *testing.T, file, text string) {
 }
 
 // resource is the URL that tokens for a server name.
-func (g *gateway) resource(server string) string { return "http://" + g.addr + "/mcp/" + server }
+func (g *gateway) resource(server string) string { return g.base + "/mcp/" + server }
 
 // answer is what came back for one request.
 type answer struct {
@@ -227,7 +248,7 @@ func (g *gateway) call(t *testing.T, server, token, tool string, more ...string)
 	for i := 0; i+1 < len(more); i += 2 {
 		r.Header.Set(more[i], more[i+1])
 	}
-	res, err := http.DefaultClient.Do(r)
+	res, err := g.client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,16 +265,26 @@ func (g *gateway) call(t *testing.T, server, token, tool string, more ...string)
 func grant(t *testing.T, endpoint, user, password string, form url.Values, more ...string) (token string) {
 	t.Helper()
 	status, body, _ := post(t, endpoint, user, password, form, more...)
+	return granted(t, status, body)
+}
+
+func granted(t *testing.T, status int, body []byte) string {
+	t.Helper()
 	var out struct {
 		Token string `json:"access_token"`
 	}
 	if status != http.StatusOK || json.Unmarshal(body, &out) != nil || out.Token == "" {
-		t.Fatalf("%s: %d %s", endpoint, status, body)
+		t.Fatalf("no token: %d %s", status, body)
 	}
 	return out.Token
 }
 
 func post(t *testing.T, at, user, password string, form url.Values, more ...string) (int, []byte, http.Header) {
+	t.Helper()
+	return postBy(t, http.DefaultClient, at, user, password, form, more...)
+}
+
+func postBy(t *testing.T, client *http.Client, at, user, password string, form url.Values, more ...string) (int, []byte, http.Header) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -268,7 +299,7 @@ func post(t *testing.T, at, user, password string, form url.Values, more ...stri
 	for i := 0; i+1 < len(more); i += 2 {
 		r.Header.Set(more[i], more[i+1])
 	}
-	res, err := http.DefaultClient.Do(r)
+	res, err := client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ install)
   [ -e "$kc/installed" ] && exit 0
   need curl curl
   need java openjdk-17-jre-headless
+  java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])' || { echo "Keycloak needs Java 17 or later, and java -version says another"; exit 1; }
   rm -rf "$kc" "$kc.tar.gz"
   echo "fetching Keycloak $version"
   curl -sSf --retry 3 --connect-timeout 20 --max-time 300 -o "$kc.tar.gz" "$from"

@@ -140,6 +140,21 @@ func TestKeycloak(t *testing.T) {
 			t.Errorf("a key that is still published: %v", a)
 		}
 	})
+	t.Run("introspection", func(t *testing.T) {
+		if err := g.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		g := serve(t, ours, `{ issuers: [{ issuer: "`+issuer+`", provider: keycloak,
+  introspection: { tokens: jwt, client_id: gateway, client_secret: { secret: "file:gateway.secret" }, cache: 5s } }] }`, keycloakPolicy(issuer), theirs)
+		token := robot(t, "files:call")
+		if a := g.call(t, "files", token, "test_simple_text"); !a.done() {
+			t.Fatalf("%v", a)
+		}
+		if status, body, _ := post(t, p.meta.Revocation, "robot", "robot-secret", url.Values{"token": {token}}); status != http.StatusOK {
+			t.Fatalf("%d %s", status, body)
+		}
+		eventually(t, "a token that was taken back is refused", func() bool { return g.call(t, "files", token, "test_simple_text").status == 401 })
+	})
 }
 
 func pause(t *testing.T, d time.Duration) {

@@ -1,10 +1,13 @@
 // oidc-provider for tests: a certified authorization server on loopback, in
 // memory, set up for MCP. It ends with the process.
-// usage: node oidc-provider.mjs MODULES PORT RESOURCE_BASE SIGNER_JWKS
-import { createPublicKey, generateKeyPairSync } from "node:crypto";
+// usage: node oidc-provider.mjs MODULES PORT RESOURCE_BASE SIGNER_JWKS [CERT KEY]
+// With a certificate and its key it speaks HTTPS and asks clients for theirs.
+import { generateKeyPairSync } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:https";
 import { pathToFileURL } from "node:url";
 
-const [modules, port, base, signer] = process.argv.slice(2);
+const [modules, port, base, signer, cert, key] = process.argv.slice(2);
 const { default: Provider } = await import(pathToFileURL(`${modules}/oidc-provider/lib/index.js`));
 
 const people = {
@@ -27,7 +30,7 @@ const robot = (client_id, more) => ({
   ...more,
 });
 
-const provider = new Provider(`http://127.0.0.1:${port}`, {
+const provider = new Provider(`${cert ? "https" : "http"}://127.0.0.1:${port}`, {
   jwks: { keys: [signingKey("op-1")] },
   clients: [
     {
@@ -63,8 +66,12 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     backchannelLogout: { enabled: true },
     rpInitiatedLogout: { enabled: true },
     dPoP: { enabled: true },
-    // In place of a proxy that ends TLS before the provider.
-    mTLS: { enabled: true, certificateBoundAccessTokens: true, getCertificate: (ctx) => decodeURIComponent(ctx.get("x-test-certificate")) || undefined },
+    mTLS: {
+      enabled: true,
+      certificateBoundAccessTokens: true,
+      // Without a certificate of its own, a header stands in place of a proxy that ends TLS before the provider.
+      getCertificate: (ctx) => (cert ? ctx.socket.getPeerX509Certificate() : decodeURIComponent(ctx.get("x-test-certificate")) || undefined),
+    },
     resourceIndicators: {
       enabled: true,
       getResourceServerInfo(ctx, resource, client) {
@@ -120,4 +127,9 @@ provider.use(async (ctx, next) => {
 });
 
 for (const event of ["server_error", "backchannel.error"]) provider.on(event, (ctx, err) => console.error(event, err.cause ?? err));
-provider.listen(port, "127.0.0.1");
+if (cert) {
+  const options = { cert: readFileSync(cert), key: readFileSync(key), requestCert: true, rejectUnauthorized: false };
+  createServer(options, provider.callback()).listen(port, "127.0.0.1");
+} else {
+  provider.listen(port, "127.0.0.1");
+}

@@ -34,7 +34,8 @@ func TestOIDCProvider(t *testing.T) {
 	issuer := "http://" + theirs
 	p := begin(t, kit.Command{Name: "oidc-provider", Path: tools.Node, Args: []string{filepath.Join(tools.Root, "test", "idp", "oidc-provider.mjs"),
 		tools.Modules, port(theirs), "http://" + ours, own.jwks(t)}}, issuer, issuer+"/.well-known/openid-configuration")
-	g := serve(t, ours, `{ issuers: [{ issuer: "`+issuer+`", clock_skew: 1s, logout: { clients: [editor] } }] }`, strings.ReplaceAll(opPolicy, "ISSUER", issuer), theirs)
+	g := serve(t, ours, `{ issuers: [{ issuer: "`+issuer+`", clock_skew: 1s, logout: { clients: [editor] },
+  introspection: { client_id: gateway, client_secret: { secret: "file:gateway.secret" }, cache: 5s } }] }`, strings.ReplaceAll(opPolicy, "ISSUER", issuer), theirs)
 	files := g.resource("files")
 	asRobot := func(scope, resource string) url.Values {
 		return url.Values{"grant_type": {"client_credentials"}, "scope": {scope}, "resource": {resource}}
@@ -81,6 +82,28 @@ func TestOIDCProvider(t *testing.T) {
 		if a := g.call(t, "mail", token, "test_simple_text"); !a.done() {
 			t.Errorf("its own: %v", a)
 		}
+	})
+	t.Run("introspection", func(t *testing.T) {
+		token := grant(t, p.meta.Token, "opaque", "opaque-secret", asRobot("files:call", files))
+		if strings.Contains(token, ".") {
+			t.Fatal("the token is not opaque")
+		}
+		if a := g.call(t, "files", token, "test_simple_text"); !a.done() {
+			t.Fatalf("%v", a)
+		}
+		if a := g.call(t, "mail", token, "test_simple_text"); a.status != 401 {
+			t.Errorf("at the sibling: %v", a)
+		}
+		if a := g.call(t, "files", grant(t, p.meta.Token, "opaque", "opaque-secret", asRobot("files:list", files)), "test_simple_text"); a.status != 403 {
+			t.Errorf("without the scope: %v", a)
+		}
+		if a := g.call(t, "files", "nobody-made-this", "test_simple_text"); a.status != 401 {
+			t.Errorf("not of the provider: %v", a)
+		}
+		if status, body, _ := post(t, p.meta.Revocation, "opaque", "opaque-secret", url.Values{"token": {token}}); status != http.StatusOK {
+			t.Fatalf("%d %s", status, body)
+		}
+		eventually(t, "a token that was taken back is refused", func() bool { return g.call(t, "files", token, "test_simple_text").status == 401 })
 	})
 	t.Run("DPoP", func(t *testing.T) {
 		k := newKey(t)

@@ -34,7 +34,7 @@ func openStream(t *testing.T, g *gateway, server, token string) *stream {
 		"Mcp-Protocol-Version": "2026-07-28", "Mcp-Method": "subscriptions/listen"} {
 		r.Header.Set(k, v)
 	}
-	res, err := http.DefaultClient.Do(r)
+	res, err := g.client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
