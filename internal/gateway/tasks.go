@@ -15,8 +15,9 @@ import (
 // taskAnswers checks the answers of tasks/update against what the task asks.
 // What that is, is asked of the server in the caller's name each time: nothing
 // that a client carries or that is remembered here has to be believed, and any
-// replica can check. An answer to what is not asked is left out, as SEP-2663
-// wants; an update of which nothing is left is refused.
+// replica can check. An answer to what is not asked never reaches the server,
+// but the update is acknowledged all the same, as SEP-2663 wants ("SHOULD
+// ignore … keys that were never issued, keys that have already been answered").
 func (g *Gateway) taskAnswers(ctx context.Context, c *call.Call, in *inbound) *refusal {
 	if in.msg.Method != mcp.MethodTasksUpdate {
 		return nil
@@ -56,9 +57,6 @@ func (g *Gateway) taskAnswers(ctx context.Context, c *call.Call, in *inbound) *r
 		kept = append(kept, strictjson.Member{Name: r.Name, Raw: trimmed})
 	}
 	if unasked := len(answers) - len(kept); unasked > 0 {
-		if len(kept) == 0 {
-			return bad("params.inputResponses: the task asks nothing under these keys: tasks/get shows what it asks")
-		}
 		c.Decide(call.Decision{Effect: call.Redact, Stage: call.Validate, Reason: call.ReasonUnaskedAnswer,
 			Detail: "left out: " + strconv.Itoa(unasked)})
 	}
