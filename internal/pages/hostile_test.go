@@ -152,6 +152,15 @@ func TestGuessing(t *testing.T) {
 	if len(s.codes) > 6 {
 		t.Errorf("%d codes were shown", len(s.codes))
 	}
+	shown := 0
+	for _, e := range s.record.events {
+		if e.Reason == "code-shown" {
+			shown++
+		}
+	}
+	if shown != len(s.codes) {
+		t.Errorf("%d entries of %d codes", shown, len(s.codes))
+	}
 }
 
 // TestNoOpenRedirect: wherever a link says, signing in ends on a page of ours.

@@ -103,7 +103,8 @@ type Pages struct {
 	pages     *template.Template
 	style     []byte
 	routes    map[string]route
-	strangers *limit.Keyed
+	strangers *limit.Keyed // their refusals on the record
+	asks      *limit.Keyed // for codes
 }
 
 type route struct{ get, post func(*visit) }
@@ -129,7 +130,8 @@ func New(o Options) (*Pages, error) {
 	// As browsers write it, in Host and Origin.
 	host := strings.TrimSuffix(strings.ToLower(u.Host), map[string]string{"https": ":443", "http": ":80"}[u.Scheme])
 	o.Base = u.Scheme + "://" + host
-	p := &Pages{o: o, host: host, secure: u.Scheme == "https", suffix: "-" + u.Port(), strangers: limit.NewKeyed(20, 200, 1)}
+	p := &Pages{o: o, host: host, secure: u.Scheme == "https", suffix: "-" + u.Port(), strangers: limit.NewKeyed(20, 200, 1),
+		asks: limit.NewKeyed(0.1, 5, 1)}
 	if p.pages, err = template.New("").Funcs(functions()).ParseFS(files, "page/*.html"); err != nil {
 		return nil, err
 	}

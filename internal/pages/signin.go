@@ -106,6 +106,11 @@ func (p *Pages) code(v *visit) {
 		return
 	}
 	if !v.form.Has("code") {
+		// Before the record: whoever asks without end would fill it.
+		if ok, _ := p.asks.Allow("all"); !ok {
+			v.notSignedIn(authn.ErrTooMany, "")
+			return
+		}
 		if !v.done(stageSignIn, "code-shown", "", "", nil) {
 			return
 		}
