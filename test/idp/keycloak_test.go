@@ -37,12 +37,19 @@ func TestKeycloak(t *testing.T) {
 	issuer := "http://" + theirs + "/realms/corp"
 	p := begin(t, kit.Command{Name: "keycloak", Path: "sh", Args: []string{sh, "run", folder, port(theirs), "http://" + ours}},
 		issuer, issuer+"/.well-known/openid-configuration")
-	g := serve(t, ours, `{ issuers: [{ issuer: "`+issuer+`", provider: keycloak, clock_skew: 1s, logout: { clients: [editor] } }] }`, keycloakPolicy(issuer), theirs)
+	g := serve(t, ours, `{ issuers: [{ issuer: "`+issuer+`", provider: keycloak, clock_skew: 1s, `+signsIn(t)+`, logout: { clients: [editor, pages] } }] }`, keycloakPolicy(issuer), theirs)
 	admin := keycloakAdmin{at: "http://" + theirs}
 
 	robot := func(t *testing.T, scope string) string {
 		return grant(t, p.meta.Token, "robot", "robot-secret", url.Values{"grant_type": {"client_credentials"}, "scope": {scope}})
 	}
+	t.Run("pages", func(t *testing.T) {
+		kim := signIn(t, g, "files", "editor", newBrowser(t, map[string]string{"username": "kim", "password": "kim-password"}))
+		pagesAt(t, g, p, func() error {
+			_, err := kim.use(t, "test_simple_text")
+			return err
+		}, "#kc-logout")
+	})
 	t.Run("login", func(t *testing.T) {
 		kim := signIn(t, g, "files", "editor", newBrowser(t, map[string]string{"username": "kim", "password": "kim-password"}))
 		text, err := kim.use(t, "test_simple_text")
