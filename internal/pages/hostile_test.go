@@ -52,6 +52,7 @@ func TestForgedForms(t *testing.T) {
 		"JSON":                    {change: func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }},
 		"no content type":         {change: func(r *http.Request) { r.Header.Del("Content-Type") }},
 		"token in the query":      {form: func(f url.Values) { f.Del("token") }, change: func(r *http.Request) { r.URL.RawQuery = "token=" + token }},
+		"a query beside the form": {change: func(r *http.Request) { r.URL.RawQuery = "x=y" }},
 		"a body without end":      {form: func(f url.Values) { f.Set("x", strings.Repeat("a", 1<<20)) }},
 		"without the browser": {change: func(r *http.Request) {
 			r.Header.Set("Cookie", "munjigi-session-8931="+b.cookies["munjigi-session-8931"])
