@@ -144,6 +144,7 @@ func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:]
 type gateway struct {
 	*kit.Process
 	base   string // its public URL
+	data   string
 	client *http.Client
 }
 
@@ -173,7 +174,7 @@ func serveBy(t *testing.T, client *http.Client, base, more, identity, policy str
 	write(t, filepath.Join(dir, "policy.cedar"), policy)
 	write(t, filepath.Join(dir, "gateway.secret"), "gateway-secret")
 	_, addr, _ := strings.Cut(base, "://")
-	g := &gateway{base: base, client: client}
+	g := &gateway{base: base, data: filepath.Join(dir, "data"), client: client}
 	opened, ca := strings.Join(allow, ", "), ""
 	if own, ok := strings.CutPrefix(allow[len(allow)-1], "ca:"); ok {
 		opened, ca = strings.Join(allow[:len(allow)-1], ", "), `, ca: "`+own+`"`
@@ -188,7 +189,7 @@ policy: [policy.cedar]
 servers:
   files: { url: "%s/mcp" }
   mail: { url: "%[7]s/mcp" }
-%s`, addr, base, filepath.Join(dir, "data"), identity, opened, ca, url, more))
+%s`, addr, base, g.data, identity, opened, ca, url, more))
 	g.Process, err = kit.Start(t.Context(), kit.Command{Name: "munjigi", Path: tools.Munjigi, Args: []string{"serve", "-c", file}, Dir: dir, Addr: addr})
 	if err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ func pagesAt(t *testing.T, g *gateway, p *provider, call func() error, yes strin
 			return err == nil && strings.HasPrefix(now, at)
 		})
 	}
-	base := "http://" + g.addr
+	base := g.base
 	must(b.Open(ctx, base+"/grants"))
 	arrives(base + "/signin")
 	must(b.Click(ctx, "main button"))
