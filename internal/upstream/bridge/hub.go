@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -91,30 +90,46 @@ func (f filter) plain() bool {
 	return true
 }
 
-// less returns what f asks for and g does not.
-func (f filter) less(g filter) filter {
-	f.tools, f.prompts, f.resources = f.tools && !g.tools, f.prompts && !g.prompts, f.resources && !g.resources
-	without := func(list, other []string) []string {
-		return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(other, s) })
+// cover is what several filters ask for together.
+type cover struct {
+	tools, prompts, resources bool
+	uris, tasks               map[string]struct{}
+}
+
+func (c *cover) add(f filter) {
+	if c.uris == nil {
+		c.uris, c.tasks = map[string]struct{}{}, map[string]struct{}{}
 	}
-	f.uris, f.tasks = without(f.uris, g.uris), without(f.tasks, g.tasks)
+	c.tools, c.prompts, c.resources = c.tools || f.tools, c.prompts || f.prompts, c.resources || f.resources
+	for _, u := range f.uris {
+		c.uris[u] = struct{}{}
+	}
+	for _, t := range f.tasks {
+		c.tasks[t] = struct{}{}
+	}
+}
+
+// less returns what f asks for and c does not.
+func (f filter) less(c cover) filter {
+	f.tools, f.prompts, f.resources = f.tools && !c.tools, f.prompts && !c.prompts, f.resources && !c.resources
+	f.uris, f.tasks = within(f.uris, c.uris, false), within(f.tasks, c.tasks, false)
 	return f
 }
 
-// with returns what f or g asks for.
-func (f filter) with(g filter) filter {
-	f.tools, f.prompts, f.resources = f.tools || g.tools, f.prompts || g.prompts, f.resources || g.resources
-	f.uris = append(slices.Clone(f.uris), g.less(f).uris...)
-	f.tasks = append(slices.Clone(f.tasks), g.less(f).tasks...)
+// both returns what f and c ask for.
+func (f filter) both(c cover) filter {
+	f.tools, f.prompts, f.resources = f.tools && c.tools, f.prompts && c.prompts, f.resources && c.resources
+	f.uris, f.tasks = within(f.uris, c.uris, true), within(f.tasks, c.tasks, true)
 	return f
 }
 
-// meets reports whether there is anything that both ask for.
-func (f filter) meets(g filter) bool {
-	in := func(list, other []string) bool {
-		return slices.ContainsFunc(list, func(s string) bool { return slices.Contains(other, s) })
+func within(list []string, set map[string]struct{}, want bool) (out []string) {
+	for _, s := range list {
+		if _, in := set[s]; in == want {
+			out = append(out, s)
+		}
 	}
-	return f.tools && g.tools || f.prompts && g.prompts || f.resources && g.resources || in(f.uris, g.uris) || in(f.tasks, g.tasks)
+	return out
 }
 
 func (f filter) empty() bool {
@@ -174,19 +189,20 @@ func (h *hub) tend() {
 // fill brings what is asked of the server nearer to what is wanted; it reports
 // whether more is to be done. hub.mu is held.
 func (h *hub) fill() bool {
-	var needed, asked filter
-	for l := range h.members {
-		needed = needed.with(l.want)
-	}
+	var asked cover
 	for s := range h.streams {
-		asked = asked.with(s.l.want)
+		asked.add(s.l.want)
 	}
-	fresh := needed.less(asked)
+	var fresh filter
+	for l := range h.members {
+		f := l.want.less(asked)
+		asked.add(f)
+		fresh.tools, fresh.prompts, fresh.resources = fresh.tools || f.tools, fresh.prompts || f.prompts, fresh.resources || f.resources
+		fresh.uris, fresh.tasks = append(fresh.uris, f.uris...), append(fresh.tasks, f.tasks...)
+	}
 	switch {
 	case fresh.empty():
-		for l, m := range h.members {
-			h.acknowledge(l, m)
-		}
+		h.acknowledge()
 		return false
 	case len(h.streams) >= maxShared:
 		// One request for all; what changes meanwhile is told as a change.
@@ -228,8 +244,10 @@ func (h *hub) quiet() bool {
 // speaker is in whose name something is asked for: one who wants it, and the
 // states of tasks one who declared tasks. hub.mu is held.
 func (h *hub) speaker(f filter) (r request) {
+	var wanted cover
+	wanted.add(f)
 	for l, m := range h.members {
-		if !l.want.meets(f) {
+		if l.want.both(wanted).empty() {
 			continue
 		}
 		r = m.r
@@ -293,9 +311,7 @@ func (h *hub) told(s *shared, m mcp.Message) {
 		if _, over := h.ending[s]; over {
 			h.say(s)
 		}
-		for l, mem := range h.members {
-			h.acknowledge(l, mem)
-		}
+		h.acknowledge()
 		return
 	}
 	var near, far []*listener
@@ -334,31 +350,31 @@ func (l *listener) takes(m mcp.Message) bool {
 	return l.from.Era == mcp.Modern
 }
 
-// acknowledge tells a listener what the server honours of what it wants, once
-// that is known. hub.mu is held.
-func (h *hub) acknowledge(l *listener, m *member) {
-	var honoured, asked filter
+// acknowledge tells each listener what the server honours of what it wants,
+// once that is known. hub.mu is held.
+func (h *hub) acknowledge() {
+	var asked, unsure, honoured cover
 	for s := range h.streams {
-		asked = asked.with(s.l.want)
-		switch {
-		case s.acked:
-			honoured = honoured.with(s.honoured)
-		case s.l.want.meets(l.want):
-			return
+		asked.add(s.l.want)
+		if s.acked {
+			honoured.add(s.honoured)
+		} else {
+			unsure.add(s.l.want)
 		}
 	}
-	if !l.want.less(asked).empty() {
-		return
-	}
-	if !m.acked {
-		m.acked = true
-		got := l.want.less(l.want.less(honoured))
-		params := strictjson.Object{{Name: "notifications", Raw: got.object().Append(nil)}}.Append(nil)
-		l.put(mcp.Message{Kind: mcp.Notification, Method: mcp.NotifySubscriptionAck, Params: params})
-	}
-	if m.missed {
-		m.missed = false
-		l.suppose()
+	for l, m := range h.members {
+		if m.acked && !m.missed || !l.want.less(asked).empty() || !l.want.both(unsure).empty() {
+			continue
+		}
+		if !m.acked {
+			m.acked = true
+			params := strictjson.Object{{Name: "notifications", Raw: l.want.both(honoured).object().Append(nil)}}.Append(nil)
+			l.put(mcp.Message{Kind: mcp.Notification, Method: mcp.NotifySubscriptionAck, Params: params})
+		}
+		if m.missed {
+			m.missed = false
+			l.suppose()
+		}
 	}
 }
 
@@ -443,8 +459,10 @@ func (h *hub) over(s *shared, err error) {
 	if !open {
 		return
 	}
+	var gone cover
+	gone.add(s.l.want)
 	for l := range h.members {
-		if l.want.meets(s.l.want) {
+		if !l.want.both(gone).empty() {
 			l.why = err
 			l.finish()
 			delete(h.members, l)

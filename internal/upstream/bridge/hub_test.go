@@ -180,9 +180,13 @@ func TestNoChangeIsLostAtASharedProcess(t *testing.T) {
 					}
 					f := filter{}
 					for _, k := range w.kinds {
-						f = f.with(readFilter([]byte(`{"notifications":{"` + k + `":true}}`)))
-						if strings.HasPrefix(k, "file:") {
-							f = f.with(filter{uris: []string{k}})
+						switch {
+						case strings.HasPrefix(k, "file:"):
+							f.uris = append(f.uris, k)
+						case k == "toolsListChanged":
+							f.tools = true
+						default:
+							f.prompts = true
 						}
 					}
 					w.listening = r.follow(from, string(f.object().Append(nil)), w)
