@@ -302,6 +302,8 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	a.holds.by.Store(&id.authn)
 	if id.verifier != nil {
 		a.verifier = id.verifier
+	}
+	if id.svids != nil {
 		a.svids = id.svids
 	}
 	a.asked = id.asked

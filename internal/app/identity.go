@@ -71,12 +71,14 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 		return who{}, err
 	}
 	o.Confirm = keys.Confirm
-	if w.verifier, err = jwt.New(o); err != nil {
-		return who{}, err
-	}
-	w.authn = w.verifier
-	if w, err = a.introspection(a.life, cfg, o, w); err != nil {
-		return who{}, err
+	if len(o.Issuers) > 0 {
+		if w.verifier, err = jwt.New(o); err != nil {
+			return who{}, err
+		}
+		w.authn = w.verifier
+		if w, err = a.introspection(a.life, cfg, o, w); err != nil {
+			return who{}, err
+		}
 	}
 	if w, err = a.workloads(cfg, client, o.Resources, w); err != nil {
 		return who{}, err

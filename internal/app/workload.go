@@ -11,8 +11,8 @@ import (
 	"github.com/munjigi/munjigi/internal/config"
 )
 
-// workloads adds the judge of JWT-SVIDs beside the one of other tokens, if trust
-// domains are configured.
+// workloads adds the judge of JWT-SVIDs beside the one of other tokens if there is
+// one, and if trust domains are configured.
 func (a *App) workloads(cfg *config.Config, client *http.Client, resources map[string]authn.Resource, w who) (who, error) {
 	if len(cfg.Identity.SPIFFE) == 0 {
 		return w, nil
@@ -24,6 +24,10 @@ func (a *App) workloads(cfg *config.Config, client *http.Client, resources map[s
 	var err error
 	if w.svids, err = spiffe.New(o); err != nil {
 		return who{}, err
+	}
+	if w.authn == nil {
+		w.authn = w.svids
+		return w, nil
 	}
 	j := judges{svids: w.svids, others: w.authn, issuers: map[string]bool{}}
 	for _, i := range cfg.Identity.Issuers {

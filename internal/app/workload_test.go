@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,6 +126,47 @@ func TestWorkloadsBySPIFFE(t *testing.T) {
 	like := idp.token(t, here, "s:call s:list", func(c map[string]any) { c["sub"], c["client_id"] = robot, robot })
 	if resp, body := ask(t, srv, "/mcp/s", like, "tools/call", "look"); resp.StatusCode != 200 || strings.Contains(body, "done") {
 		t.Errorf("a subject of the issuer passes for a workload of the domain: %d %s", resp.StatusCode, body)
+	}
+}
+
+// TestWorkloadsAlone: trust domains need no authorization server beside them.
+func TestWorkloadsAlone(t *testing.T) {
+	t.Parallel()
+	dom := newDomain(t)
+	url, called := looker(t)
+	a := opened(t, "listen: 127.0.0.1:0\npublic_url: "+public+"\nidentity: { spiffe: [{ trust_domain: example.org, bundle: \""+dom.bundle+
+		"\", scopes: ignored }] }\nservers: { s: { url: \""+url+"\" }, other: { url: \""+url+"\" } }\n")
+	srv := httptest.NewServer(a)
+	t.Cleanup(srv.Close)
+	here := public + "/mcp/s"
+	if resp, body := ask(t, srv, "/mcp/s", dom.svid(t, robot, here, nil), "tools/call", "look"); resp.StatusCode != 200 || !strings.Contains(body, "done") {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	for name, token := range map[string]string{"none": "", "not a token": "abc", "an access token of somebody": newProvider(t).token(t, here, "s:call", nil),
+		"of the sibling": dom.svid(t, robot, public+"/mcp/other", nil)} {
+		resp, body := ask(t, srv, "/mcp/s", token, "tools/call", "look")
+		if resp.StatusCode != 401 || !strings.Contains(resp.Header.Get("WWW-Authenticate"), "resource_metadata=") {
+			t.Errorf("%s: %d %s", name, resp.StatusCode, body)
+		}
+	}
+	if n := called.Load(); n != 1 {
+		t.Errorf("%d calls reached the server", n)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/.well-known/oauth-protected-resource/mcp/s", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := srv.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var m map[string]any
+	if err := json.NewDecoder(resp.Body).Decode(&m); err != nil || m["resource"] != here {
+		t.Errorf("%v %v", m, err)
+	}
+	if servers, ok := m["authorization_servers"]; ok {
+		t.Errorf("there is no authorization server, and the metadata says %v", servers)
 	}
 }
 

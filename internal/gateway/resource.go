@@ -42,7 +42,7 @@ type Binding struct {
 // metadata is the protected resource metadata (RFC 9728 section 2).
 type metadata struct {
 	Resource             string   `json:"resource"`
-	AuthorizationServers []string `json:"authorization_servers"`
+	AuthorizationServers []string `json:"authorization_servers,omitempty"`
 	ScopesSupported      []string `json:"scopes_supported,omitempty"`
 	BearerMethods        []string `json:"bearer_methods_supported"`
 	DPoPAlgorithms       []string `json:"dpop_signing_alg_values_supported,omitempty"`
