@@ -147,6 +147,7 @@ func TestKeycloak(t *testing.T) {
 			t.Errorf("a key that is still published: %v", a)
 		}
 	})
+	t.Run("exchange for a server", func(t *testing.T) { judgeExchange(t, p, admin, g, theirs) })
 	t.Run("introspection", func(t *testing.T) {
 		if err := g.Stop(); err != nil {
 			t.Fatal(err)
