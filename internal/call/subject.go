@@ -14,11 +14,14 @@ type Subject struct {
 }
 
 // Fresher reports that s is the newer proof of the principal and client of
-// old: it ends later, or as late.
+// old, or as new: it was issued later, or ends later where nobody said when.
 func (s Subject) Fresher(old Subject) bool {
 	if !s.Principal.Valid() || s.Principal.ClientKey() != old.Principal.ClientKey() {
 		return s.Principal.Valid() && !old.Principal.Valid()
 	}
-	a, b := s.Principal.Identity().Expires, old.Principal.Identity().Expires
-	return a == 0 || b != 0 && a >= b
+	a, b := s.Principal.Identity(), old.Principal.Identity()
+	if a.Issued != 0 && b.Issued != 0 {
+		return a.Issued >= b.Issued
+	}
+	return a.Expires == 0 || b.Expires != 0 && a.Expires >= b.Expires
 }

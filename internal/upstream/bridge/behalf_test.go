@@ -172,6 +172,31 @@ func TestNewestProof(t *testing.T) {
 	})
 }
 
+// TestAnswerOfItsCall: what belongs to one call goes in the name of the proof that
+// the call came with, whichever is the newest of the connection.
+func TestAnswerOfItsCall(t *testing.T) {
+	t.Parallel()
+	var log proofs
+	p := &peer{kind: HTTP, legacy: true, admit: log.admit}
+	p.handle = func(x *exchange) (string, *mcp.Error) {
+		if x.m.Method == mcp.MethodToolsCall {
+			x.ask(mcp.MethodElicit, `{"message":"m","requestedSchema":{"type":"object","properties":{}}}`)
+		}
+		return `{}`, nil
+	}
+	r := newRig(t, p, func(c *Config) { c.PerPrincipal = true })
+	c := &client{answer: func(context.Context, string, []byte) (string, *mcp.Error, error) {
+		return `{"action":"decline"}`, nil, nil
+	}}
+	session := legacyCaller("a", "s", everything)
+	r.must(with(session, "lasting", 5000), c, mcp.MethodToolsList, `{}`)
+	r.must(with(session, "brief", 1000), c, mcp.MethodToolsCall, `{"name":"x"}`)
+	all := log.of(0)
+	if !slices.Contains(all, "tools/call a:brief") || !slices.Contains(all, " a:brief") || slices.Contains(all, " a:lasting") {
+		t.Errorf("%q", all)
+	}
+}
+
 // TestFailureIsOnesOwn: what one caller's credential cannot do is no other
 // caller's error, whoever waits for the same probe or connection.
 func TestFailureIsOnesOwn(t *testing.T) {

@@ -285,7 +285,7 @@ func (c *conn) doubt(msg mcp.Message, err error) {
 
 // sure asks a session that is in doubt whether it is there, and ends the
 // connection when it is not.
-func (c *conn) sure(ctx context.Context) bool {
+func (c *conn) sure(ctx context.Context, from upstream.Caller) bool {
 	c.mu.Lock()
 	doubted := c.doubted
 	c.doubted = false
@@ -295,7 +295,7 @@ func (c *conn) sure(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
-	msg, err := c.t.Exchange(ctx, upstream.Outgoing{Method: mcp.MethodPing, Version: c.version}, c.unbound)
+	msg, err := c.t.Exchange(ctx, upstream.Outgoing{Method: mcp.MethodPing, Version: c.version, Subject: from.Subject()}, c.unbound)
 	if err == nil && msg.Kind == mcp.Result {
 		return true
 	}

@@ -222,13 +222,13 @@ func (f *flight) broke(words string) {
 // is a task, which is not cancelled this way.
 func (f *flight) cancelUpstream(ctx context.Context, out upstream.Outgoing) {
 	if id := f.id.Load(); id != nil && !isTaskCall(out.Params, f.c.era) {
-		f.c.cancelRequest(ctx, *id)
+		f.c.cancelRequest(ctx, *id, f.subject())
 	}
 }
 
 // cancelRequest sends notifications/cancelled. A modern HTTP server learns it
 // from the closed stream instead ("Transport-Specific Cancellation").
-func (c *conn) cancelRequest(ctx context.Context, id mcp.ID) {
+func (c *conn) cancelRequest(ctx context.Context, id mcp.ID, who call.Subject) {
 	if c.permanent() || !c.alive() {
 		return
 	}
@@ -242,7 +242,7 @@ func (c *conn) cancelRequest(ctx context.Context, id mcp.ID) {
 	params := strictjson.Object{{Name: "requestId", Raw: []byte(id.Raw())},
 		{Name: "reason", Raw: strictjson.AppendString(nil, reason)}}.Append(nil)
 	ctx = context.WithoutCancel(ctx)
-	c.s.spawn(func() { _ = c.send(ctx, upstream.Outgoing{Method: mcp.NotifyCancelled, Params: params}) })
+	c.s.spawn(func() { _ = c.send(ctx, upstream.Outgoing{Method: mcp.NotifyCancelled, Params: params, Subject: who}) })
 }
 
 // isTaskCall reports a legacy request that was augmented with a task.

@@ -243,7 +243,7 @@ func (s *Server) acquire(ctx context.Context, key string, e mcp.Era, from upstre
 		}
 		if sl.c.use() {
 			sl.c.heard(from)
-			if sl.c.sure(ctx) {
+			if sl.c.sure(ctx, from) {
 				return sl.c, nil
 			}
 			sl.c.release()

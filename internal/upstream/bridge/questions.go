@@ -75,7 +75,7 @@ func (q *questions) respond(ctx context.Context, responses []byte) {
 		if q.f.task != "" {
 			result = relateResult(result, q.f.task)
 		}
-		q.f.c.answer(ctx, p.id, result, nil)
+		q.f.answer(ctx, p.id, result, nil)
 	}
 	q.pending = left
 }

@@ -99,9 +99,9 @@ func (r *relay) ask(m mcp.Message) {
 		switch {
 		case err == nil && refused == nil:
 			c.host(r.f, result)
-			c.answer(out, m.ID, result, nil)
+			r.f.answer(out, m.ID, result, nil)
 		case err == nil:
-			c.answer(out, m.ID, nil, refused)
+			r.f.answer(out, m.ID, nil, refused)
 		case actx.Err() != nil && r.ctx.Err() == nil:
 			c.answered(m.ID) // the server withdrew it
 		default:

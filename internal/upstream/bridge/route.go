@@ -157,9 +157,10 @@ func (c *conn) answered(id mcp.ID) {
 }
 
 // answer sends the client's answer to a request of the server.
-func (c *conn) answer(ctx context.Context, id mcp.ID, result []byte, refused *mcp.Error) {
+func (f *flight) answer(ctx context.Context, id mcp.ID, result []byte, refused *mcp.Error) {
+	c := f.c
 	c.answered(id)
-	if err := c.send(ctx, upstream.Outgoing{Answer: id, Result: result, Error: refused}); err != nil && c.alive() {
+	if err := c.send(ctx, upstream.Outgoing{Answer: id, Result: result, Error: refused, Subject: f.subject()}); err != nil && c.alive() {
 		c.s.cfg.Logger.Debug("an answer did not reach the server", "error", err.Error())
 	}
 }

@@ -168,7 +168,7 @@ func (c *conn) openStream(ctx context.Context, r request, want filter) (*stream,
 			id := l.id
 			l.mu.Unlock()
 			if !id.IsZero() {
-				c.cancelRequest(ctx, id)
+				c.cancelRequest(ctx, id, r.from.Subject())
 			}
 			if !c.alive() {
 				err = lostInFlight(context.Cause(c.ctx))
