@@ -185,6 +185,17 @@ func TestNoWayAround(t *testing.T) {
 			t.Errorf("%d was followed", code)
 		}
 	}
+	var again atomic.Int64
+	as := endpoint(t, func(w http.ResponseWriter, r *http.Request) {
+		if again.Add(1) == 1 {
+			http.Redirect(w, r, "/token?once-more", http.StatusTemporaryRedirect)
+			return
+		}
+		says(`{"access_token":"abc","token_type":"Bearer"}`)(w, r)
+	})
+	if _, err := at(t, as, oauth.Authentication{}).Token(t.Context(), url.Values{"subject_token": {"x"}}, oauth.Ask{}); err == nil || again.Load() != 1 {
+		t.Errorf("a redirect within the host was followed: %v", err)
+	}
 	for _, to := range []string{inside.URL + "/token", "http://169.254.169.254/token", "ftp://x.example/", "https://user:pw@x.example/", "file:///etc/passwd", "https://x.example/#f"} {
 		var as *httptest.Server
 		as = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

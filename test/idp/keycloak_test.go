@@ -24,6 +24,7 @@ permit (principal, action in [Munjigi::Action::"list", Munjigi::Action::"connect
 permit (principal in Munjigi::Group::"ISSUER|readers", action == Munjigi::Action::"call", resource == Munjigi::Tool::"files/test_simple_text");
 permit (principal in Munjigi::Role::"ISSUER|realm:auditor", action == Munjigi::Action::"call", resource == Munjigi::Tool::"files/test_error_handling");
 permit (principal is Munjigi::Workload, action == Munjigi::Action::"call", resource == Munjigi::Tool::"files/test_simple_text");
+permit (principal, action == Munjigi::Action::"call", resource == Munjigi::Tool::"files/test_simple_text") when { principal has client && principal.client == "front" };
 `, "ISSUER", issuer)
 }
 

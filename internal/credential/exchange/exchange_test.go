@@ -201,6 +201,9 @@ func TestRevoked(t *testing.T) {
 			t.Errorf("after the end of the proof: %v", err)
 		}
 	}
+	if n := len(as.Forms()); n != 1 {
+		t.Errorf("a token that was revoked was shown again: %d exchanges", n)
+	}
 	if auth(t, s, lee) != "for.tok-lee" {
 		t.Error("another caller's token was taken away too")
 	}

@@ -221,6 +221,7 @@ func TestFailureIsOnesOwn(t *testing.T) {
 				r := newRig(t, p, func(c *Config) { c.PerPrincipal = true })
 				var wg sync.WaitGroup
 				for _, who := range []string{"a", "b", "c"} {
+					synctest.Wait() // who comes first is the one who cannot
 					wg.Go(func() {
 						for range 2 {
 							_, err := r.do(t.Context(), modernCaller(who, everything), &client{}, mcp.MethodToolsList, `{}`)
