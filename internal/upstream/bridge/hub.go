@@ -430,7 +430,7 @@ func (h *hub) say(s *shared) {
 	s.l.mu.Unlock()
 	if !s.said && !id.IsZero() {
 		s.said = true
-		h.c.cancelRequest(h.c.ctx, id)
+		h.c.cancelRequest(h.c.ctx, id, s.l.from.Subject())
 	}
 }
 
