@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 
 	"github.com/munjigi/munjigi/internal/authn"
-	"github.com/munjigi/munjigi/internal/base/egress"
 	"github.com/munjigi/munjigi/internal/base/secret"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/config"
@@ -56,7 +55,7 @@ func (a *App) credential(ctx context.Context, cfg *config.Config, s config.Serve
 	}
 	// A token endpoint is shown what must be seen by nobody else: it is never
 	// followed anywhere.
-	client, err := egress.Client(egress.Rules{Allow: cfg.Egress.Allow})
+	client, err := issuerClient(cfg)
 	if err != nil {
 		return outgoing{}, err
 	}

@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"io/fs"
@@ -52,7 +53,7 @@ type credited struct {
 }
 
 // newCredited opens a gateway; servers is the value of servers:, allow names
-// hosts for egress.allow.
+// hosts for egress.allow, and after ca: a file for egress.ca.
 func newCredited(t *testing.T, servers string, allow ...string) *credited {
 	t.Helper()
 	c := &credited{idp: newProvider(t), data: filepath.Join(t.TempDir(), "data")}
@@ -61,9 +62,16 @@ func newCredited(t *testing.T, servers string, allow ...string) *credited {
 		t.Fatal(err)
 	}
 	c.file = filepath.Join(dir, "m.yaml")
-	hosts := append([]string{strings.TrimPrefix(c.idp.URL, "http://")}, allow...)
+	hosts, ca := []string{strings.TrimPrefix(c.idp.URL, "http://")}, ""
+	for _, host := range allow {
+		if file, ok := strings.CutPrefix(host, "ca:"); ok {
+			ca = ", ca: \"" + file + "\""
+			continue
+		}
+		hosts = append(hosts, host)
+	}
 	text := "listen: 127.0.0.1:0\npublic_url: " + public + "\ndata: " + c.data + "\npolicy: [p.cedar]\nidentity: { issuers: [{ issuer: \"" + c.idp.URL +
-		"\" }] }\negress: { allow: [\"" + strings.Join(hosts, `", "`) + "\"] }\nservers: " + servers + "\n"
+		"\" }] }\negress: { allow: [\"" + strings.Join(hosts, `", "`) + "\"]" + ca + " }\nservers: " + servers + "\n"
 	if err := os.WriteFile(c.file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -190,6 +198,33 @@ func TestHostileTokenEndpoints(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestPrivateAuthority reaches a token endpoint whose certificate is of an
+// authority that egress.ca names, and no other.
+func TestPrivateAuthority(t *testing.T) {
+	t.Parallel()
+	sts := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"access_token":"for-kim","token_type":"Bearer","expires_in":60,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token"}`)
+	}))
+	t.Cleanup(sts.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: sts.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, trusted := range []bool{true, false} {
+		up := newCaptive(t, false)
+		allow := []string{strings.TrimPrefix(sts.URL, "https://")}
+		if trusted {
+			allow = append(allow, "ca:"+ca)
+		}
+		c := newCredited(t, `{ s: { url: "`+up.URL+`/mcp", credential: { type: token_exchange, token_endpoint: "`+sts.URL+`/token" } } }`, allow...)
+		_, body := ask(t, c.srv, "/mcp/s", c.token(t, "kim"), "tools/call", "look")
+		if strings.Contains(body, "done") != trusted || len(up.requests()) > 0 != trusted {
+			t.Errorf("trusted %v: %s", trusted, body)
+		}
 	}
 }
 

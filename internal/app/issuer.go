@@ -11,7 +11,7 @@ import (
 )
 
 // issuerClient is what metadata, keys and introspection of the configured
-// issuers are fetched by.
+// issuers are fetched by, and tokens for servers. It follows no redirect.
 func issuerClient(cfg *config.Config) (*http.Client, error) {
 	rules := egress.Rules{Allow: cfg.Egress.Allow}
 	if cfg.Egress.CA != "" {

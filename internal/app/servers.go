@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +28,7 @@ type running struct {
 	floor  string
 	limits config.Limits
 	// egress and issuers are what its credential may reach and exchange.
-	egress  []string
+	egress  config.Egress
 	issuers []config.Issuer
 	server  upstream.Server
 	bridge  *bridge.Server // nil for the demo
@@ -49,7 +48,7 @@ func (r *running) close(ctx context.Context) error {
 // server returns the server of a config: the one that runs already when
 // nothing about it changed.
 func (a *App) server(ctx context.Context, cfg *config.Config, s config.Server) (r *running, isNew bool, err error) {
-	if old := a.servers[s.Name]; old != nil && reflect.DeepEqual(old.cfg, s) && old.floor == cfg.ProtocolFloor && old.limits == cfg.Limits && slices.Equal(old.egress, cfg.Egress.Allow) && reflect.DeepEqual(old.issuers, cfg.Identity.Issuers) {
+	if old := a.servers[s.Name]; old != nil && reflect.DeepEqual(old.cfg, s) && old.floor == cfg.ProtocolFloor && old.limits == cfg.Limits && reflect.DeepEqual(old.egress, cfg.Egress) && reflect.DeepEqual(old.issuers, cfg.Identity.Issuers) {
 		if old.refresh != nil {
 			err = old.refresh(ctx)
 		}
@@ -101,7 +100,7 @@ func (a *App) server(ctx context.Context, cfg *config.Config, s config.Server) (
 	if err != nil {
 		return nil, false, err
 	}
-	return &running{cfg: s, floor: cfg.ProtocolFloor, limits: cfg.Limits, egress: cfg.Egress.Allow, issuers: cfg.Identity.Issuers, server: b, bridge: b, stop: b.Close, files: files, refresh: out.refresh}, true, nil
+	return &running{cfg: s, floor: cfg.ProtocolFloor, limits: cfg.Limits, egress: cfg.Egress, issuers: cfg.Identity.Issuers, server: b, bridge: b, stop: b.Close, files: files, refresh: out.refresh}, true, nil
 }
 
 func eraOf(e config.Era) bridge.EraSetting {

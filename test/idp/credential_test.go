@@ -19,15 +19,16 @@ import (
 // before starts a second gateway whose servers are those of the first one, which
 // judges the credentials that it gets like any resource server. identity is the
 // value of identity:, empty for none; each credential makes one server.
-func before(t *testing.T, identity string, credentials map[string]string, allow ...string) *gateway {
+func before(t *testing.T, identity string, credentials map[string]string, allow ...string) *front {
 	t.Helper()
 	dir := t.TempDir()
-	g := &gateway{addr: free(t), data: filepath.Join(dir, "data")}
+	addr, data := free(t), filepath.Join(dir, "data")
+	g := &front{gateway: gateway{base: "http://" + addr, client: http.DefaultClient}, data: data}
 	write(t, filepath.Join(dir, "policy.cedar"), "permit (principal, action, resource);")
 	var text strings.Builder
-	fmt.Fprintf(&text, "listen: %s\ndata: %s\npolicy: [policy.cedar]\negress: { allow: [%s] }\n", g.addr, g.data, strings.Join(allow, ", "))
+	fmt.Fprintf(&text, "listen: %s\ndata: %s\npolicy: [policy.cedar]\negress: { allow: [%s] }\n", addr, data, strings.Join(allow, ", "))
 	if identity != "" {
-		fmt.Fprintf(&text, "public_url: http://%s\nidentity: %s\n", g.addr, identity)
+		fmt.Fprintf(&text, "public_url: http://%s\nidentity: %s\n", addr, identity)
 	}
 	text.WriteString("servers:\n")
 	for name, entry := range credentials {
@@ -36,7 +37,7 @@ func before(t *testing.T, identity string, credentials map[string]string, allow 
 	file := filepath.Join(dir, "munjigi.yaml")
 	write(t, file, text.String())
 	var err error
-	if g.Process, err = kit.Start(t.Context(), kit.Command{Name: "munjigi before", Path: parts(t).Munjigi, Args: []string{"serve", "-c", file}, Dir: dir, Addr: g.addr}); err != nil {
+	if g.Process, err = kit.Start(t.Context(), kit.Command{Name: "munjigi before", Path: parts(t).Munjigi, Args: []string{"serve", "-c", file}, Dir: dir, Addr: addr}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -50,8 +51,14 @@ func before(t *testing.T, identity string, credentials map[string]string, allow 
 	return g
 }
 
+// front is a gateway before another one.
+type front struct {
+	gateway
+	data string
+}
+
 // asOperator is the token of a gateway without providers.
-func (g *gateway) asOperator(t *testing.T) string {
+func (g *front) asOperator(t *testing.T) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(g.data, "operator.token"))
 	if err != nil {
