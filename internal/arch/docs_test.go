@@ -113,6 +113,24 @@ func TestExamplesLoad(t *testing.T) {
 	}
 }
 
+// TestSignInExampleLoads reads the example of docs/grants.md.
+func TestSignInExampleLoads(t *testing.T) {
+	t.Parallel()
+	_, rest, ok := strings.Cut(page(t, "docs/grants.md"), "```yaml\n")
+	block, _, ok2 := strings.Cut(rest, "```")
+	if !ok || !ok2 {
+		t.Fatal("docs/grants.md has no example")
+	}
+	home := t.TempDir()
+	c, err := config.Build{Identity: true, Getenv: func(string) string { return home }}.Parse(filepath.Join(t.TempDir(), "munjigi.yaml"), []byte(block))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Identity.Issuers) != 1 || !c.Identity.Issuers[0].SignIn.Enabled() || !c.Identity.Issuers[0].SignIn.ClientSecret.IsSecret() {
+		t.Errorf("%+v", c.Identity.Issuers)
+	}
+}
+
 // checkNamedTests holds that a test named in the pages exists, in the package
 // that is named with it.
 func checkNamedTests(t tree) []string {
@@ -189,7 +207,7 @@ func TestEveryCommandHasItsPlace(t *testing.T) {
 	}
 	named := map[string]bool{}
 	use := regexp.MustCompile("(?m)(?:`|^|go run \\./cmd/)munjigi ([a-z]+)")
-	for _, file := range []string{"README.md", "SECURITY.md", "docs/operations.md", "docs/config.md", "docs/import.md", "docs/wrap.md", "docs/eras.md", "docs/threat-model.md", "docs/policy.md", "docs/identity.md"} {
+	for _, file := range []string{"README.md", "SECURITY.md", "docs/operations.md", "docs/config.md", "docs/import.md", "docs/wrap.md", "docs/eras.md", "docs/threat-model.md", "docs/policy.md", "docs/identity.md", "docs/grants.md"} {
 		for _, m := range use.FindAllStringSubmatch(page(t, file), -1) {
 			named[m[1]] = true
 			if !known[m[1]] {
