@@ -467,7 +467,7 @@ func (w *world) call(g *Grants, server string, p call.Principal) (string, error)
 }
 
 // asked makes a call that must need a grant, and returns what is needed.
-func (w *world) asked(g *Grants, server string, p call.Principal) *credential.GrantNeeded {
+func (w *world) asked(g *Grants, server string, p call.Principal) credential.GrantNeeded {
 	w.t.Helper()
 	who, err := w.call(g, server, p)
 	var need *credential.GrantNeeded
@@ -477,7 +477,7 @@ func (w *world) asked(g *Grants, server string, p call.Principal) *credential.Gr
 	if need.Server != server || need.URL != "https://gateway.example"+credential.GrantPage+"?id="+need.ID || len(need.ID) < 26 {
 		w.t.Fatalf("%+v", need)
 	}
-	return need
+	return *need
 }
 
 // grant has a person go the whole way for one server.
