@@ -53,7 +53,7 @@ func (a *App) grantOptions(ctx context.Context, cfg *config.Config) (peruser.Opt
 			continue
 		}
 		p := peruser.Server{Name: s.Name, URL: s.URL.Text, AuthorizationServer: c.Issuer, ClientID: c.ClientID, ClientDocument: c.ClientDocument,
-			Scopes: c.Scopes, Resource: c.Resource, PrivateHosts: c.InsecurePrivateHosts, Allow: cfg.Egress.Allow}
+			Scopes: c.Scopes, Resource: c.Resource, Audiences: c.Audiences, PrivateHosts: c.InsecurePrivateHosts, Allow: cfg.Egress.Allow}
 		for _, one := range []struct {
 			from config.Value
 			to   *secret.Value

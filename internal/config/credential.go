@@ -138,7 +138,7 @@ func keysOf(t CredentialType) (reads, needs []string) {
 	case CredentialOnBehalfOf:
 		r, n = tokenServerKeys+"scopes audiences subject_issuers", "client_id scopes"
 	case CredentialPerUser:
-		r = "issuer client_id client_secret private_key scopes resource client_document insecure_private_hosts"
+		r = "issuer client_id client_secret private_key scopes resource audiences client_document insecure_private_hosts"
 	case CredentialIDJAG:
 		r, n = tokenServerKeys+"authorization_server scopes resource audiences subject_token_type subject_issuers", "issuer authorization_server"
 	}

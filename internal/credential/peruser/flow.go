@@ -268,7 +268,8 @@ func (g *Grants) redeem(ctx context.Context, q url.Values, f *flow) (credential.
 	if err != nil {
 		return none, g.unredeemed(ctx, f, err)
 	}
-	if err := g.tie(ctx, s, f.Issuer); err != nil {
+	if err := errors.Join(s.aimed(l.Resource, a), g.tie(ctx, s, f.Issuer)); err != nil {
+		g.revoke(ctx, s, f.Issuer, f.Client, a.refresh.Reveal(), "refresh_token")
 		return none, err
 	}
 	return g.keep(ctx, f, proof, a)

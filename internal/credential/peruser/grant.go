@@ -344,6 +344,9 @@ func (g *Grants) renew(ctx context.Context, s *server, key string, k grant, e *e
 		g.revoke(ctx, s, k.Issuer, k.Client, next.Refresh, "refresh_token")
 		return true, nil
 	}
+	if err := s.aimed(k.Resource, a); err != nil {
+		return false, err
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.take(&next, proof, a)

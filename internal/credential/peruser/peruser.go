@@ -75,6 +75,9 @@ type Server struct {
 	// Resource is the identifier that the server's metadata may have instead of
 	// its URL; empty means that it must be the URL.
 	Resource string
+	// Audiences are further values that the aud of a token may have beside the
+	// resource.
+	Audiences []string
 	// PrivateHosts, "host" or "host:port", may be fetched from although they are
 	// private when the server names them. Loopback among them may be plain http.
 	PrivateHosts []string

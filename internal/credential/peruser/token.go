@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/munjigi/munjigi/internal/base/secret"
+	"github.com/munjigi/munjigi/internal/credential"
+	"github.com/munjigi/munjigi/internal/oauth"
 )
 
 const maxToken = 16 << 10
@@ -170,6 +172,12 @@ func (g *Grants) tokens(ctx context.Context, s *server, m *metadata, c client, p
 		a.scopes = scopesOf(text)
 	}
 	return a, nil
+}
+
+// aimed refuses a JWT for another audience than the server, which could use it
+// there. A token that is no JWT says nothing, and is taken.
+func (s *server) aimed(resource string, a answer) error {
+	return credential.Aimed(oauth.Token{Access: a.access}, append([]string{resource}, s.Audiences...))
 }
 
 // long is text for tokens: VSCHAR (RFC 6749 appendix A.12), at most maxToken.
