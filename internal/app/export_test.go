@@ -1,5 +1,7 @@
 package app
 
+import "github.com/munjigi/munjigi/internal/credential/peruser"
+
 // Waiting is the number of connections that wait for their client's next
 // request.
 func Waiting(a *App) int {
@@ -11,3 +13,6 @@ func Waiting(a *App) int {
 // Look looks at the files of certificates and keys once, as a running gateway
 // does every second.
 func Look(a *App) { a.lookOnce() }
+
+// Grants are the grants of people of the newest snapshot.
+func Grants(a *App) *peruser.Grants { return a.grants.Load() }

@@ -31,7 +31,7 @@ type cache struct {
 	programs map[key]*list.Element // of *kept
 	order    *list.List            // the latest used first
 	bytes    int
-	verdicts map[key]error
+	verdicts map[key]verdict
 	formats  []*jsonschema.Format
 }
 
@@ -45,45 +45,53 @@ type kept struct {
 }
 
 func newCache() *cache {
-	return &cache{programs: map[key]*list.Element{}, order: list.New(), verdicts: map[key]error{}, formats: formats()}
+	return &cache{programs: map[key]*list.Element{}, order: list.New(), verdicts: map[key]verdict{}, formats: formats()}
 }
 
-// verdict returns what judge found, if it is remembered.
-func (c *cache) verdict(k key) (known bool, err error) {
+// verdict is what is known of one schema of a definition before any value is
+// held to it.
+type verdict struct {
+	err    error // why it cannot be checked
+	absent bool  // the definition has none
+}
+
+// judge says whether a schema can be checked. source gives it, or nil where the
+// definition has none. Only the verdict is kept: lists name many tools of which
+// few are called.
+func (c *cache) judge(k key, source func() ([]byte, error)) (verdict, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	err, known = c.verdicts[k]
-	return known, err
-}
-
-// judge reports whether a schema, which may be nil, can be checked. It keeps
-// the verdict only: lists name many tools of which few are called.
-func (c *cache) judge(k key, raw []byte) error {
-	var err error
-	if raw != nil {
-		_, err = compile(raw, k.closed, c.formats)
+	v, known := c.verdicts[k]
+	c.mu.Unlock()
+	if known {
+		return v, nil
 	}
-	c.remember(k, err)
-	return err
-}
-
-func (c *cache) remember(k key, err error) {
+	raw, err := source()
+	if err != nil {
+		return verdict{}, err
+	}
+	if v.absent = raw == nil; !v.absent {
+		_, v.err = compile(raw, k.closed, c.formats)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.verdicts) >= maxVerdicts {
 		clear(c.verdicts)
 	}
-	c.verdicts[k] = err
+	c.verdicts[k] = v
+	return v, nil
 }
 
 // check holds a value to a schema. It waits for a program while every processor
 // is busy with one of this schema.
-func (c *cache) check(ctx context.Context, id key, raw []byte, v any) error {
-	if _, err := c.verdict(id); err != nil {
+func (c *cache) check(ctx context.Context, id key, source func() ([]byte, error), instance []byte) error {
+	v, err := c.judge(id, source)
+	if err != nil || v.absent {
 		return err
 	}
-	var err error
-	k := c.keep(id, len(raw))
+	if v.err != nil {
+		return v.err
+	}
+	k := c.keep(id)
 	var p *program
 	select {
 	case p = <-k.free:
@@ -91,9 +99,8 @@ func (c *cache) check(ctx context.Context, id key, raw []byte, v any) error {
 		select {
 		case p = <-k.free:
 		case k.made <- struct{}{}:
-			if p, err = compile(raw, id.closed, c.formats); err != nil {
+			if p, err = c.program(k, source); err != nil {
 				<-k.made
-				c.remember(id, err)
 				return err
 			}
 		case <-ctx.Done():
@@ -102,13 +109,26 @@ func (c *cache) check(ctx context.Context, id key, raw []byte, v any) error {
 	}
 	// A panic of the validator loses the program and its place; it is refused
 	// like any other failure of a guard.
-	err = p.check(v)
+	err = p.checkRaw(instance)
 	k.free <- p
 	return err
 }
 
-// keep returns the programs of a schema, making room for them.
-func (c *cache) keep(id key, size int) *kept {
+// program compiles one more program of a schema.
+func (c *cache) program(k *kept, source func() ([]byte, error)) (*program, error) {
+	raw, err := source()
+	if err != nil {
+		return nil, err
+	}
+	p, err := compile(raw, k.key.closed, c.formats)
+	if err == nil {
+		c.charge(k, len(raw))
+	}
+	return p, err
+}
+
+// keep returns the programs of a schema.
+func (c *cache) keep(id key) *kept {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, ok := c.programs[id]; ok {
@@ -116,8 +136,19 @@ func (c *cache) keep(id key, size int) *kept {
 		return e.Value.(*kept)
 	}
 	n := runtime.GOMAXPROCS(0)
-	k := &kept{key: id, size: size, free: make(chan *program, n), made: make(chan struct{}, n)}
+	k := &kept{key: id, free: make(chan *program, n), made: make(chan struct{}, n)}
 	c.programs[id] = c.order.PushFront(k)
+	return k
+}
+
+// charge counts what a program was made of, and makes room for it.
+func (c *cache) charge(k *kept, size int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.programs[k.key]; !ok {
+		return // pushed out meanwhile: it ends with its calls
+	}
+	k.size += size
 	c.bytes += size
 	for len(c.programs) > 1 && (len(c.programs) > maxPrograms || c.bytes > maxSource) {
 		last := c.order.Back()
@@ -125,5 +156,4 @@ func (c *cache) keep(id key, size int) *kept {
 		delete(c.programs, old.key)
 		c.bytes -= old.size
 	}
-	return k
 }

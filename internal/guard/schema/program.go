@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
@@ -19,11 +20,24 @@ var errBudget = errors.New("too many steps")
 type program struct {
 	schema *jsonschema.Schema
 	left   int
+	// standIn may take the place of any longer string, since the schema only
+	// asks whether a string is one of some shorter ones; empty where it asks
+	// more.
+	standIn string
 }
 
 // spent is what the meter throws through the validator, which has no other way
 // of being stopped; check catches it.
 type spent struct{}
+
+// checkRaw reads a value and checks it. The error is errNumber or one of check.
+func (p *program) checkRaw(raw []byte) error {
+	v, err := valueWith(raw, p.standIn)
+	if err != nil {
+		return err
+	}
+	return p.check(v)
+}
 
 // check returns nil, errBudget or a *misfitError.
 func (p *program) check(v any) (err error) {
@@ -92,11 +106,49 @@ func instrument(s *jsonschema.Schema, closed bool) (*program, error) {
 	if closed {
 		allowed = g.closing()
 	}
-	p := &program{schema: s}
+	p := &program{schema: s, standIn: g.standIn()}
 	for _, n := range g.order {
 		p.meter(n, allowed[n])
 	}
 	return p, nil
+}
+
+// standIn returns a string that is longer than all that the schema names, or
+// nothing where the schema looks into strings or compares parts of the value
+// with one another.
+func (g *graph) standIn() string {
+	long := 0
+	for _, n := range g.order {
+		s := n.s
+		if s.MinLength != nil || s.MaxLength != nil || s.Pattern != nil || s.Format != nil || s.ContentEncoding != nil || s.ContentMediaType != nil || s.UniqueItems {
+			return ""
+		}
+		if s.Const != nil {
+			long = max(long, longest(*s.Const))
+		}
+		if s.Enum != nil {
+			long = max(long, longest(s.Enum.Values))
+		}
+	}
+	return strings.Repeat("x", long+1)
+}
+
+// longest is the length of the longest string in a value.
+func longest(v any) int {
+	n := 0
+	switch v := v.(type) {
+	case string:
+		n = len(v)
+	case map[string]any:
+		for _, e := range v {
+			n = max(n, longest(e))
+		}
+	case []any:
+		for _, e := range v {
+			n = max(n, longest(e))
+		}
+	}
+	return n
 }
 
 // meter makes a subschema count its steps, and refuse properties that are not

@@ -119,6 +119,10 @@ func (g *Guard) result(ctx context.Context, s guard.Subject) (guard.Verdict, err
 	if s.Target.Method != mcp.MethodToolsCall || s.Definition == nil {
 		return pass(), nil
 	}
+	declared, err := g.cache.judge(key{s.Definition.Digest, outputSchema, g.closes(s.Target)}, member(s.Definition.Raw, outputSchema))
+	if err != nil || declared.absent {
+		return pass(), err
+	}
 	o, err := strictjson.SplitObject(s.Raw)
 	if err != nil {
 		return guard.Verdict{}, err
@@ -126,10 +130,6 @@ func (g *Guard) result(ctx context.Context, s guard.Subject) (guard.Verdict, err
 	got, ok := o.Get("structuredContent")
 	if !ok && !final(o) {
 		return pass(), nil
-	}
-	declared, err := member(s.Definition.Raw, outputSchema)
-	if err != nil || declared == nil {
-		return pass(), err
 	}
 	if !ok {
 		return refuse(ReasonResult, "the tool declares an outputSchema and answered without structuredContent: its server has to mend that"), nil
@@ -163,17 +163,12 @@ func (g *Guard) definition(_ context.Context, s guard.Subject) (guard.Verdict, e
 		return guard.Verdict{}, errors.New("a definition without its digest")
 	}
 	for _, name := range []string{inputSchema, outputSchema} {
-		key := key{s.Definition.Digest, name, g.closes(s.Target)}
-		known, err := g.cache.verdict(key)
-		if !known {
-			raw, rerr := member(s.Raw, name)
-			if rerr != nil {
-				return guard.Verdict{}, rerr
-			}
-			err = g.cache.judge(key, raw)
-		}
+		v, err := g.cache.judge(key{s.Definition.Digest, name, g.closes(s.Target)}, member(s.Definition.Raw, name))
 		if err != nil {
-			return refuse(ReasonUnusable, fmt.Sprintf("the tool's %s cannot be checked: %v", name, err)), nil
+			return guard.Verdict{}, err
+		}
+		if v.err != nil {
+			return refuse(ReasonUnusable, fmt.Sprintf("the tool's %s cannot be checked: %v", name, v.err)), nil
 		}
 	}
 	return pass(), nil
@@ -183,20 +178,14 @@ func (g *Guard) closes(t call.Target) bool { return !g.open[t.Server+"/"+t.Name]
 
 // check holds one value to one schema of the called tool.
 func (g *Guard) check(ctx context.Context, s guard.Subject, which, what string, raw []byte, why call.Reason) (guard.Verdict, error) {
-	declared, err := member(s.Definition.Raw, which)
-	if err != nil || declared == nil {
-		return pass(), err
-	}
-	v, err := value(raw)
-	if err != nil {
-		return refuse(why, what+": "+err.Error()), nil
-	}
-	err = g.cache.check(ctx, key{s.Definition.Digest, which, g.closes(s.Target)}, declared, v)
+	err := g.cache.check(ctx, key{s.Definition.Digest, which, g.closes(s.Target)}, member(s.Definition.Raw, which), raw)
 	var unusable *unusableError
 	var misfit *misfitError
 	switch {
 	case err == nil:
 		return pass(), nil
+	case errors.Is(err, errNumber):
+		return refuse(why, what+": "+err.Error()), nil
 	case errors.Is(err, errBudget):
 		return refuse(ReasonBudget, what+": checking them against the tool's schema takes too many steps; send less, or flatter, data"), nil
 	case errors.As(err, &unusable):
@@ -209,12 +198,14 @@ func (g *Guard) check(ctx context.Context, s guard.Subject, which, what string, 
 	return guard.Verdict{}, err
 }
 
-// member returns a member of a definition, nil where there is none.
-func member(definition []byte, name string) ([]byte, error) {
-	o, err := strictjson.SplitObject(definition)
-	if err != nil {
-		return nil, err
+// member returns what gives a member of a definition, nil where there is none.
+func member(definition []byte, name string) func() ([]byte, error) {
+	return func() ([]byte, error) {
+		o, err := strictjson.SplitObject(definition)
+		if err != nil {
+			return nil, err
+		}
+		raw, _ := o.Get(name)
+		return raw, nil
 	}
-	raw, _ := o.Get(name)
-	return raw, nil
 }

@@ -3,7 +3,6 @@ package schema
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -250,6 +249,44 @@ func TestBombs(t *testing.T) {
 	}
 }
 
+// A long string that nobody looks into is not read; whoever compares, measures
+// or matches it sees it whole.
+func TestLongStrings(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 5000)
+	tests := map[string]struct {
+		schema, value string
+		fits          bool
+	}{
+		"a string":            {`{"type":"string"}`, long, true},
+		"no string":           {`{"type":"integer"}`, long, false},
+		"not one of these":    {`{"enum":["a","` + strings.Repeat("x", 300) + `"]}`, long, false},
+		"one of these":        {`{"enum":["a","` + long + `"]}`, long, true},
+		"a constant":          {`{"const":"` + long + `"}`, long, true},
+		"another constant":    {`{"const":"` + long + `y"}`, long, false},
+		"escaped":             {`{"const":"` + strings.Repeat("x", 1000) + `"}`, strings.Repeat(`\u0078`, 1000), true},
+		"too long":            {`{"maxLength":4999}`, long, false},
+		"pattern":             {`{"pattern":"y$"}`, long, false},
+		"format below a list": {`{"anyOf":[{"format":"uri"},{"type":"null"}]}`, long, false},
+	}
+	for name, tt := range tests {
+		p, err := compile([]byte(tt.schema), true, formats())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.checkRaw([]byte(`"` + tt.value + `"`)); (err == nil) != tt.fits {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	p, err := compile([]byte(`{"uniqueItems":true}`), true, formats())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.checkRaw([]byte(`["` + long + `","` + long + `y"]`)); err != nil {
+		t.Error("two long strings that differ were taken for equal")
+	}
+}
+
 // A program checks one value at a time; calls of one tool run at once.
 func TestConcurrentChecks(t *testing.T) {
 	t.Parallel()
@@ -278,7 +315,7 @@ func TestCacheIsBounded(t *testing.T) {
 	c := newCache()
 	for i := range maxPrograms + 50 {
 		raw := fmt.Appendf(nil, `{"const":%d}`, i)
-		if err := c.check(t.Context(), key{sha256.Sum256(raw), inputSchema, true}, raw, json.Number(fmt.Sprint(i))); err != nil {
+		if err := c.check(t.Context(), key{sha256.Sum256(raw), inputSchema, true}, func() ([]byte, error) { return raw, nil }, fmt.Append(nil, i)); err != nil {
 			t.Fatal(err)
 		}
 	}

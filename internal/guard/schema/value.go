@@ -15,12 +15,20 @@ const (
 	maxExponent = 1000
 )
 
+// maxShort is the size in bytes up to which a string is always read.
+const maxShort = 256
+
 var errNumber = errors.New("a number has more digits or a larger exponent than can be checked")
 
 // value turns validated JSON into what the validator takes. It reads by the
 // same reader that judged the message, so that there is no second opinion of
 // what the bytes say, and numbers stay text.
-func value(raw []byte) (any, error) {
+func value(raw []byte) (any, error) { return valueWith(raw, "") }
+
+// valueWith puts standIn, if it is not empty, in the place of strings that are
+// surely longer: where a schema does not look into strings, a document in the
+// arguments need not be copied to be told that it is one.
+func valueWith(raw []byte, standIn string) (any, error) {
 	switch strictjson.TypeOf(raw) {
 	case strictjson.TypeObject:
 		o, err := strictjson.SplitObject(raw)
@@ -29,7 +37,7 @@ func value(raw []byte) (any, error) {
 		}
 		m := make(map[string]any, len(o))
 		for _, e := range o {
-			if m[e.Name], err = value(e.Raw); err != nil {
+			if m[e.Name], err = valueWith(e.Raw, standIn); err != nil {
 				return nil, err
 			}
 		}
@@ -41,12 +49,16 @@ func value(raw []byte) (any, error) {
 		}
 		a := make([]any, len(elems))
 		for i, e := range elems {
-			if a[i], err = value(e); err != nil {
+			if a[i], err = valueWith(e, standIn); err != nil {
 				return nil, err
 			}
 		}
 		return a, nil
 	case strictjson.TypeString:
+		// One character takes at most six bytes: \uXXXX.
+		if standIn != "" && len(raw) > maxShort && (len(raw)-2)/6 > len(standIn) {
+			return standIn, nil
+		}
 		return strictjson.String(raw)
 	case strictjson.TypeNumber:
 		return number(raw)
