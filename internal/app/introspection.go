@@ -31,7 +31,7 @@ func (a *App) introspection(ctx context.Context, cfg *config.Config, o jwt.Optio
 		}
 		in, err := introspect.New(introspect.Options{Issuer: i.URL, Endpoint: i.Introspection.Endpoint, Prove: prove, Client: o.Client,
 			Resources: o.Resources, Cache: i.Introspection.Cache, ClockSkew: i.ClockSkew, MaxLifetime: i.MaxLifetime,
-			Groups: i.GroupsClaim, Roles: i.RolesClaim, Tenant: i.TenantClaim, Revoked: o.Revoked, Ended: o.Ended, Confirm: o.Confirm,
+			Groups: i.GroupsClaim, Roles: i.RolesClaim, Tenant: i.TenantClaim, Implied: i.ImpliedScopes, Revoked: o.Revoked, Ended: o.Ended, Confirm: o.Confirm,
 			Keep: a.asked[i.URL], Identity: fmt.Sprintf("%+v", i), Log: o.Log})
 		if err != nil {
 			return who{}, err

@@ -30,7 +30,7 @@ func issuerClient(cfg *config.Config) (*http.Client, error) {
 func issuerOf(i config.Issuer) jwt.Issuer {
 	return jwt.Issuer{Issuer: i.URL, Provider: jwt.Provider(i.Provider), Algorithms: i.Algorithms, Types: i.Types, JWKSURI: i.JWKSURI,
 		ClockSkew: i.ClockSkew, MaxLifetime: i.MaxLifetime, Ends: i.Introspection.JWT() || len(i.Logout.Clients) > 0,
-		LogoutClients: i.Logout.Clients, Groups: i.GroupsClaim, Roles: i.RolesClaim, Tenant: i.TenantClaim, As: i.KnownAs}
+		LogoutClients: i.Logout.Clients, Groups: i.GroupsClaim, Roles: i.RolesClaim, Tenant: i.TenantClaim, As: i.KnownAs, Implied: i.ImpliedScopes}
 }
 
 // takenBack reports that a proof was revoked, whoever made it.

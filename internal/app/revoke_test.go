@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -64,7 +65,7 @@ func vouch(t *testing.T, idp *provider, issuer, rest string) *vouched {
 		issuer = ", " + issuer
 	}
 	text := "listen: 127.0.0.1:0\npublic_url: " + public + "\ndata: " + v.data + "\naudit: { durability: relaxed }\n" +
-		"identity: { issuers: [{ issuer: \"" + idp.URL + "\"" + issuer + " }] }\negress: { allow: [\"" + strings.TrimPrefix(idp.URL, "http://") + "\"] }\n" +
+		"identity: { issuers: [{ issuer: \"" + idp.URL + "\"" + issuer + " }] }\negress: { allow: [\"" + idp.Listener.Addr().String() + "\"] }\n" +
 		"policy: [p.cedar]\nservers: { s: { url: \"" + up.URL + "/mcp\", era: modern } }\n" + rest
 	if err := os.WriteFile(v.file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -442,4 +443,43 @@ func TestLogoutEndsSessionsAndStreams(t *testing.T) {
 		t.Errorf("%+v", left)
 	}
 	_ = lees.Close()
+}
+
+// TestScopeHierarchies: a broader scope of the issuer opens what it contains, and
+// nothing beside it.
+func TestScopeHierarchies(t *testing.T) {
+	t.Parallel()
+	v := vouch(t, newProvider(t), `implied_scopes: { files: [s:call] }`, "")
+	for scope, want := range map[string]int{"files": 200, "openid files": 200, "file": 403, "files:all": 403, "openid": 403} {
+		if got, _ := v.call(v.idp.token(t, public+"/mcp/s", scope, nil)); got != want {
+			t.Errorf("%q: %d, want %d", scope, got, want)
+		}
+	}
+}
+
+// TestPrivateAuthorityOfAnIssuer: an issuer whose certificate no public
+// authority signed is reached where egress.ca names the one that did.
+func TestPrivateAuthorityOfAnIssuer(t *testing.T) {
+	t.Parallel()
+	idp := newProvider(t)
+	plain := idp.Server
+	idp.Server = httptest.NewTLSServer(plain.Config.Handler)
+	t.Cleanup(idp.Server.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: idp.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v := vouch(t, idp, "", "")
+	v.wants("an authority that nobody trusts", v.token(nil), 503, "")
+	v.close()
+	text, err := os.ReadFile(v.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := strings.Replace(string(text), "egress: { ", "egress: { ca: "+ca+", ", 1)
+	if err := os.WriteFile(v.file, []byte(with), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v.open()
+	v.wants("an authority that the operator trusts", v.token(nil), 200, "")
 }

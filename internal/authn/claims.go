@@ -211,6 +211,36 @@ func (c Claims) Actors(issuer string) ([]string, bool) {
 // of an issuer and a token's ID is what Identity.Proof holds for that token.
 func Pair(issuer, name string) string { return strconv.Itoa(len(issuer)) + ":" + issuer + "|" + name }
 
+// Imply adds to scopes those that an issuer's broader ones contain, and what
+// these contain in turn (2026-07-28, "Step-Up Authorization Flow": scope
+// hierarchies). The result has each scope once.
+func Imply(scopes []string, contains map[string][]string) []string {
+	if len(contains) == 0 {
+		return scopes
+	}
+	out := make([]string, 0, len(scopes)+4)
+	for todo := slices.Clone(scopes); len(todo) > 0; todo = todo[1:] {
+		if slices.Contains(out, todo[0]) {
+			continue
+		}
+		out = append(out, todo[0])
+		todo = append(todo, contains[todo[0]]...)
+	}
+	return out
+}
+
+// CheckImplied says why a table for Imply names something that is no scope.
+func CheckImplied(contains map[string][]string) error {
+	for broad, narrow := range contains {
+		for _, s := range append([]string{broad}, narrow...) {
+			if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r == ' ' || NotQuotable(r) }) {
+				return errors.New("a scope is visible ASCII without spaces, quotation marks and backslashes (RFC 6749 3.3)")
+			}
+		}
+	}
+	return nil
+}
+
 // Tidy sorts the lists of an identity, drops doubles, and reports that its
 // scopes are scopes (RFC 6749 3.3) and not too many.
 func Tidy(id *call.Identity) bool {

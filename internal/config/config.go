@@ -120,7 +120,9 @@ type Issuer struct {
 	GroupsClaim, RolesClaim, TenantClaim string
 	// KnownAs is the issuer of the same Entra tenant under which its users are
 	// known.
-	KnownAs       string
+	KnownAs string
+	// ImpliedScopes are what a broader scope of this issuer contains.
+	ImpliedScopes map[string][]string
 	Introspection Introspection
 	Logout        Logout
 	// SignIn lets people sign in there to the gateway's own pages.

@@ -122,6 +122,7 @@ func issuerFields() []field[Issuer] {
 		{"roles_claim", claimField(func(i *Issuer) *string { return &i.RolesClaim })},
 		{"tenant_claim", claimField(func(i *Issuer) *string { return &i.TenantClaim })},
 		{"known_as", claimField(func(i *Issuer) *string { return &i.KnownAs })},
+		{"implied_scopes", readImplied},
 		{"introspection", readIntrospection},
 		{"logout", readLogout},
 		{"signin", readSignIn},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -52,6 +53,32 @@ func claimField(in func(*Issuer) *string) func(*source, *yaml.Node, string, *Iss
 			*in(i) = t
 		}
 	}
+}
+
+// readImplied reads which scopes a broader one contains.
+func readImplied(s *source, n *yaml.Node, key string, i *Issuer) {
+	i.ImpliedScopes = map[string][]string{}
+	s.members(n, key, func(name string, k, v *yaml.Node) {
+		at := join(key, name)
+		s.at[at] = position{k.Line, k.Column}
+		if !scopeToken(name) {
+			s.fail(k, at, "is not a scope", "write visible ASCII without spaces, quotation marks and backslashes")
+			return
+		}
+		var list []string
+		s.checked(v, at, func(t string) complaint {
+			if !scopeToken(t) {
+				return complaint{"is not a scope", "write visible ASCII without spaces, quotation marks and backslashes"}
+			}
+			return complaint{}
+		}, &list)
+		i.ImpliedScopes[name] = list
+	})
+}
+
+// scopeToken reports a scope-token of RFC 6749 3.3.
+func scopeToken(t string) bool {
+	return t != "" && !strings.ContainsFunc(t, func(r rune) bool { return r <= 0x20 || r > 0x7e || r == '"' || r == '\\' })
 }
 
 func introspectionFields() []field[Introspection] {
@@ -180,6 +207,10 @@ func (i Issuer) departures(at string) []Departure {
 	var list []Departure
 	if i.ScopesIgnored {
 		list = append(list, Departure{at + ".scopes", "ignored", "tokens of " + Visible(i.URL) + " need no scope of this gateway; policy alone decides"})
+	}
+	for _, broad := range slices.Sorted(maps.Keys(i.ImpliedScopes)) {
+		list = append(list, Departure{join(at+".implied_scopes", Visible(broad)), Visible(strings.Join(i.ImpliedScopes[broad], " ")),
+			"a token of " + Visible(i.URL) + " with this scope has these too"})
 	}
 	if i.MaxLifetime > LongLifetime {
 		list = append(list, Departure{at + ".max_lifetime", i.MaxLifetime.String(), "tokens may live longer than the default of " + LongLifetime.String()})

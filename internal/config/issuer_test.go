@@ -28,6 +28,7 @@ func TestIssuerKeys(t *testing.T) {
       tenant_claim: t
       introspection: { tokens: both, endpoint: https://idp.example/ask, client_id: gw, client_key: { secret: "file:key.pem" }, cache: 45s }
       logout: { clients: [gw, gw2] }
+      implied_scopes: { all: [a:list, a:call], none: [] }
     - issuer: https://other.example
       introspection: { tokens: jwt, client_id: gw, client_secret: { secret: env:S } }
     - issuer: https://sts.windows.net/11111111-2222-3333-4444-555555555555/
@@ -43,7 +44,7 @@ func TestIssuerKeys(t *testing.T) {
 		{URL: "https://idp.example", MaxLifetime: 24 * time.Hour, GroupsClaim: "https://x.example/groups", RolesClaim: "r", TenantClaim: "t",
 			Introspection: config.Introspection{Tokens: "both", Endpoint: "https://idp.example/ask", ClientID: "gw", ClientAuth: "private_key_jwt",
 				ClientKey: config.Value{Secret: ref("file:" + filepath.Join(filepath.Dir(at("x")), "key.pem"))}, Cache: 45 * time.Second},
-			Logout: config.Logout{Clients: []string{"gw", "gw2"}}},
+			Logout: config.Logout{Clients: []string{"gw", "gw2"}}, ImpliedScopes: map[string][]string{"all": {"a:list", "a:call"}, "none": nil}},
 		{URL: "https://other.example", Introspection: config.Introspection{Tokens: "jwt", ClientID: "gw", ClientAuth: "client_secret_basic",
 			ClientSecret: config.Value{Secret: ref("env:S")}, Cache: config.DefaultIntrospectionCache}},
 		{URL: "https://sts.windows.net/11111111-2222-3333-4444-555555555555/", Provider: "entra", MaxLifetime: 95 * time.Minute,
@@ -57,7 +58,7 @@ func TestIssuerKeys(t *testing.T) {
 	for _, d := range c.Departures() {
 		weaker = append(weaker, d.Key+"="+d.Value)
 	}
-	if diff := cmp.Diff([]string{"identity.issuers[0].max_lifetime=24h0m0s", "identity.issuers[0].introspection.cache=45s", "identity.issuers[2].max_lifetime=1h35m0s"}, weaker); diff != "" {
+	if diff := cmp.Diff([]string{"identity.issuers[0].implied_scopes.all=a:list a:call", "identity.issuers[0].implied_scopes.none=", "identity.issuers[0].max_lifetime=24h0m0s", "identity.issuers[0].introspection.cache=45s", "identity.issuers[2].max_lifetime=1h35m0s"}, weaker); diff != "" {
 		t.Errorf("departures (-want +got)\n%s", diff)
 	}
 }
@@ -84,6 +85,9 @@ func TestIssuerErrors(t *testing.T) {
 		{"plain endpoint", "    - { issuer: https://a.example, introspection: { endpoint: http://a.example/ask, " + client + " } }", "identity.issuers[0].introspection.endpoint", "https://"},
 		{"an hour of cache", "    - { issuer: https://a.example, introspection: { cache: 1h, " + client + " } }", "identity.issuers[0].introspection.cache", "5m"},
 		{"logout of nobody", "    - { issuer: https://a.example, logout: {} }", "identity.issuers[0].logout", "clients"},
+		{"a scope with a space", "    - { issuer: https://a.example, implied_scopes: { \"a b\": [c] } }", "identity.issuers[0].implied_scopes.a b", "without spaces"},
+		{"a text in the place of scopes", "    - { issuer: https://a.example, implied_scopes: { a: b } }", "identity.issuers[0].implied_scopes.a", ""},
+		{"a scope with a quotation mark", "    - { issuer: https://a.example, implied_scopes: { a: ['b\"'] } }", "identity.issuers[0].implied_scopes.a[0]", "quotation"},
 		{"Google is asked", "    - { issuer: https://accounts.google.com, provider: google, introspection: { " + client + " } }", "identity.issuers[0].introspection", "take it out"},
 		{"an authority that is not there", "    - { issuer: https://a.example }\negress: { ca: nowhere.pem }", "egress.ca", "check the path"},
 	} {

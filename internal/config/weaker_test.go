@@ -133,7 +133,7 @@ func TestRelaxedServer(t *testing.T) {
 // it can weaken the gateway.
 func TestEveryKeyIsClassified(t *testing.T) {
 	t.Parallel()
-	weakens := words(`protocol_floor allowed_origins allowed_hosts identity.insecure_anonymous identity.issuers[].scopes identity.issuers[].max_lifetime identity.issuers[].introspection.cache identity.spiffe[].scopes egress.allow egress.ca
+	weakens := words(`protocol_floor allowed_origins allowed_hosts identity.insecure_anonymous identity.issuers[].scopes identity.issuers[].max_lifetime identity.issuers[].implied_scopes identity.issuers[].introspection.cache identity.spiffe[].scopes egress.allow egress.ca
 		identity.dpop.nonce identity.dpop.window
 		servers.*.insecure_unsandboxed servers.*.credential.insecure_private_hosts servers.*.shared servers.*.deadline servers.*.max_processes servers.*.audit.durability
 		guards.*.mode guards.*.insecure_unknown_properties audit.durability limits.*`)

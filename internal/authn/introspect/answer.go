@@ -189,6 +189,7 @@ func (i *Introspector) identify(c authn.Claims, body []byte, token string, now i
 		sum := sha256.Sum256([]byte(token))
 		id.Proof = "sha256:" + hex.EncodeToString(sum[:])
 	}
+	id.Scopes = authn.Imply(id.Scopes, i.o.Implied)
 	if !authn.Tidy(id) {
 		return ErrClaims
 	}

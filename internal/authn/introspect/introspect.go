@@ -83,6 +83,8 @@ type Options struct {
 	// Groups, Roles and Tenant name claims of an answer; empty means groups,
 	// roles and none.
 	Groups, Roles, Tenant string
+	// Implied are the scopes that a broader one of this issuer contains.
+	Implied map[string][]string
 	// Revoked, Ended and Confirm are as in the verifier of JWTs: asked at each
 	// request.
 	Revoked func(proof string) bool
@@ -147,7 +149,7 @@ func New(o Options) (*Introspector, error) {
 		errs = append(errs, fmt.Errorf("clocks may differ by %v at most", maxSkew))
 	}
 	resources, err := authn.JudgeResources(o.Resources)
-	errs = append(errs, err)
+	errs = append(errs, err, authn.CheckImplied(o.Implied))
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("introspection at %s: %w", o.Issuer, err)
 	}

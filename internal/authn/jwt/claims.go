@@ -103,6 +103,7 @@ func (is *issuer) rest(c authn.Claims, id *call.Identity) error {
 	case ok != [6]bool{true, true, true, true, true, true}:
 		return ErrClaims
 	}
+	id.Scopes = authn.Imply(id.Scopes, is.Implied)
 	if !authn.Tidy(id) {
 		return ErrClaims
 	}

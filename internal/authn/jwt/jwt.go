@@ -82,6 +82,8 @@ type Issuer struct {
 	// Groups, Roles and Tenant name top-level claims; empty means the
 	// recipe's.
 	Groups, Roles, Tenant string
+	// Implied are the scopes that a broader one of this issuer contains.
+	Implied map[string][]string
 	// As is the configured issuer under which principals of this one are
 	// known. It is for the two issuers of one Entra tenant.
 	As string
@@ -217,6 +219,9 @@ func (i Issuer) judge() (*issuer, error) {
 			}
 			is.types = append(is.types, strings.ToLower(t))
 		}
+	}
+	if err := authn.CheckImplied(i.Implied); err != nil {
+		return nil, err
 	}
 	if i.ClockSkew < 0 || i.ClockSkew > MaxSkew {
 		return nil, fmt.Errorf("clocks may differ by %v at most", MaxSkew)

@@ -354,7 +354,7 @@ func (is *issuer) auth0(c authn.Claims, id *call.Identity) error {
 
 func googleIssuer(u *url.URL) (string, error) {
 	if u.String() != "https://accounts.google.com" {
-		return "", errors.New("Google's issuer is https://accounts.google.com, without a slash")
+		return "", errors.New("the issuer of Google is https://accounts.google.com, without a slash")
 	}
 	return "", nil
 }
