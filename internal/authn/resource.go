@@ -3,6 +3,7 @@ package authn
 import (
 	"errors"
 	"fmt"
+	"github.com/munjigi/munjigi/internal/call"
 	"maps"
 	"slices"
 	"strings"
@@ -134,3 +135,40 @@ func Canonical(s string) string {
 // NotQuotable reports what may not stand in a parameter of a challenge (RFC
 // 6750 3).
 func NotQuotable(r rune) bool { return r < 0x20 || r > 0x7e || r == '"' || r == '\\' }
+
+// Fault is what a refusal is about, as far as a challenge tells it (RFC 6750 3.1).
+type Fault uint8
+
+// The faults. The zero one tells nothing.
+const (
+	// Untold: the token is not what is wrong, so the challenge has no error code.
+	Untold Fault = iota
+	// BadRequest: the header is malformed (invalid_request).
+	BadRequest
+	// BadToken and OldToken: another token may do (invalid_token).
+	BadToken
+	OldToken
+)
+
+// Refuse makes the refusal of a bearer token at this resource, which may be nil.
+// The cause's text is public.
+func (p *Protected) Refuse(cause error, f Fault) *Refusal {
+	out := &Refusal{Reason: call.ReasonUnauthenticated, Text: cause.Error(), Cause: cause, Challenge: "Bearer"}
+	code := ""
+	switch f {
+	case BadRequest:
+		out.Reason, code = call.ReasonMalformed, "invalid_request"
+	case BadToken:
+		code = "invalid_token"
+	case OldToken:
+		out.Reason, code = call.ReasonTokenExpired, "invalid_token"
+	}
+	params := ""
+	if code != "" {
+		params = `, error="` + code + `", error_description="` + out.Text + `"`
+	}
+	if params += p.Params(); params != "" {
+		out.Challenge += params[1:]
+	}
+	return out
+}

@@ -33,27 +33,17 @@ var (
 
 // refusal turns a cause into what the caller gets.
 func refusal(res *authn.Protected, cause error) *authn.Refusal {
-	r := &authn.Refusal{Reason: call.ReasonUnauthenticated, Text: cause.Error(), Cause: cause, Challenge: "Bearer"}
-	var params string
 	switch cause {
 	case ErrMissing, ErrProvider, ErrResource:
-		// No error code: the token is not what is wrong (RFC 6750 3.1).
+		return res.Refuse(cause, authn.Untold)
 	case ErrBusy:
-		r.Reason, r.Challenge = call.ReasonTooMany, ""
-		return r
+		return &authn.Refusal{Reason: call.ReasonTooMany, Text: cause.Error(), Cause: cause}
 	case ErrHeader:
-		r.Reason = call.ReasonMalformed
-		params = `, error="invalid_request", error_description="` + r.Text + `"`
-	default:
-		if cause == ErrExpired {
-			r.Reason = call.ReasonTokenExpired
-		}
-		params = `, error="invalid_token", error_description="` + r.Text + `"`
+		return res.Refuse(cause, authn.BadRequest)
+	case ErrExpired:
+		return res.Refuse(cause, authn.OldToken)
 	}
-	if params += res.Params(); params != "" {
-		r.Challenge += params[1:]
-	}
-	return r
+	return res.Refuse(cause, authn.BadToken)
 }
 
 // credentials reads the Authorization header (RFC 6750 2.1).

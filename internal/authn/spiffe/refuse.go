@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/munjigi/munjigi/internal/authn"
-	"github.com/munjigi/munjigi/internal/call"
 )
 
 // Causes of a refusal. Their text is what the caller reads: it never holds
@@ -30,23 +29,13 @@ var (
 
 // refusal turns a cause into what the caller gets.
 func refusal(res *authn.Protected, cause error) *authn.Refusal {
-	r := &authn.Refusal{Reason: call.ReasonUnauthenticated, Text: cause.Error(), Cause: cause, Challenge: "Bearer"}
-	var params string
 	switch cause {
 	case ErrMissing, ErrBundle, ErrResource:
-		// No error code: the token is not what is wrong (RFC 6750 3.1).
+		return res.Refuse(cause, authn.Untold)
 	case ErrHeader:
-		r.Reason = call.ReasonMalformed
-		params = `, error="invalid_request", error_description="` + r.Text + `"`
-	default:
-		if cause == ErrExpired {
-			r.Reason = call.ReasonTokenExpired
-		}
-		params = `, error="invalid_token", error_description="` + r.Text + `"`
+		return res.Refuse(cause, authn.BadRequest)
+	case ErrExpired:
+		return res.Refuse(cause, authn.OldToken)
 	}
-	params += res.Params()
-	if params != "" {
-		r.Challenge += params[1:]
-	}
-	return r
+	return res.Refuse(cause, authn.BadToken)
 }
