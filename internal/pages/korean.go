@@ -48,7 +48,7 @@ func korean() texts {
 
 		GivenTitle: "허용한 것", GivenText: "게이트웨이는 여러분을 위해, 허가를 준 그 클라이언트에서만 이 허가를 씁니다.",
 		GivenNone: "허용한 것이 없습니다. 서버에 허가가 필요하면 클라이언트가 링크를 보여 줍니다.",
-		UsedBy:    "클라이언트", GrantedAt: "허가한 곳", Since: "시작", Ends: "늦어도 끝나는 때", Lasts: "기간", LastsLong: "철회하거나 상대편이 끝낼 때까지",
+		UsedBy:    "클라이언트", GrantedAt: "허가한 곳", Allowed: "허용한 권한", Since: "시작", Ends: "늦어도 끝나는 때", Lasts: "기간", LastsLong: "철회하거나 상대편이 끝낼 때까지",
 		Withdraw:       "%s 철회",
 		WithdrawnTitle: "철회했습니다", WithdrawnHere: "게이트웨이는 이 허가를 지웠습니다. 상대편은 확인해 주지 않았으니, 그곳의 계정에서도 끝내세요.",
 		WithdrawnThere: "게이트웨이가 이 허가를 지웠고, 상대편도 끝냈습니다.",

@@ -39,7 +39,7 @@ type texts struct {
 	MixedUpTitle, MixedUpText     string
 
 	GivenTitle, GivenText, GivenNone              string
-	UsedBy, GrantedAt, Since, Ends                string
+	UsedBy, GrantedAt, Allowed, Since, Ends       string
 	Lasts, LastsLong                              string
 	Withdraw                                      string // %s: server
 	WithdrawnTitle, WithdrawnHere, WithdrawnThere string
@@ -134,7 +134,7 @@ func english() texts {
 
 		GivenTitle: "What you allowed", GivenText: "The gateway uses these permissions for you, each for the client that you gave it to.",
 		GivenNone: "You have allowed nothing. When a server needs your permission, your client shows you a link.",
-		UsedBy:    "Client", GrantedAt: "Given by", Since: "Since", Ends: "Ends at the latest", Lasts: "Lasts", LastsLong: "until you withdraw it or the other side ends it",
+		UsedBy:    "Client", GrantedAt: "Given by", Allowed: "Allowed", Since: "Since", Ends: "Ends at the latest", Lasts: "Lasts", LastsLong: "until you withdraw it or the other side ends it",
 		Withdraw:       "Withdraw %s",
 		WithdrawnTitle: "Withdrawn", WithdrawnHere: "The gateway has forgotten this permission. The other side did not confirm that it did: end it in your account there too.",
 		WithdrawnThere: "The gateway has forgotten this permission, and the other side has ended it.",
