@@ -127,7 +127,10 @@ func TestOIDCProvider(t *testing.T) {
 			t.Fatal(err)
 		}
 		token := kim.token(t)
-		stream := openStream(t, g, "files", token)
+		stream, session := openStream(t, g, "files", token), openSession(t, g, "files", token)
+		if status := session.ping(t, token); status != http.StatusOK {
+			t.Fatalf("the session does not live: %d", status)
+		}
 		began := time.Now()
 		opLogout(t, b, p.meta.EndSession)
 		if a := g.call(t, "files", token, "test_simple_text"); a.status != 401 || !strings.Contains(a.challenge, "revoked") {
@@ -135,6 +138,11 @@ func TestOIDCProvider(t *testing.T) {
 		}
 		stream.ended(t)
 		t.Logf("the stream ended %v after the person began to sign out", time.Since(began).Round(10*time.Millisecond))
+		// Who signs in again begins anew.
+		again := signIn(t, g, "files", "editor", b).token(t)
+		if status := session.ping(t, again); status != http.StatusNotFound {
+			t.Errorf("the session of before: %d", status)
+		}
 	})
 	t.Run("expiry", func(t *testing.T) {
 		token := grant(t, p.meta.Token, "short", "short-secret", asRobot("files:call", files))

@@ -63,6 +63,58 @@ func (s *stream) ended(t *testing.T) {
 	}
 }
 
+// session is a conversation of revision 2025-11-25.
+type session struct {
+	g      *gateway
+	server string
+	id     string
+}
+
+func openSession(t *testing.T, g *gateway, server, token string) *session {
+	t.Helper()
+	s := &session{g: g, server: server}
+	status, h := s.post(t, token, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}`)
+	if s.id = h.Get("Mcp-Session-Id"); status != http.StatusOK || s.id == "" {
+		t.Fatalf("no session: %d", status)
+	}
+	if status, _ := s.post(t, token, `{"jsonrpc":"2.0","method":"notifications/initialized"}`); status != http.StatusAccepted {
+		t.Fatalf("no session: %d", status)
+	}
+	return s
+}
+
+func (s *session) ping(t *testing.T, token string) int {
+	t.Helper()
+	status, _ := s.post(t, token, `{"jsonrpc":"2.0","id":2,"method":"ping"}`)
+	return status
+}
+
+func (s *session) post(t *testing.T, token, body string) (int, http.Header) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.g.resource(s.server), strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range map[string]string{"Content-Type": "application/json", "Accept": "application/json, text/event-stream", "Authorization": "Bearer " + token,
+		"Mcp-Protocol-Version": "2025-11-25"} {
+		r.Header.Set(k, v)
+	}
+	if s.id != "" {
+		r.Header.Set("Mcp-Session-Id", s.id)
+	}
+	res, err := s.g.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, res.Header
+}
+
 // opLogout signs the person out at oidc-provider: its page asks once.
 func opLogout(t *testing.T, b *browser, endSession string) {
 	t.Helper()
