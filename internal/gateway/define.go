@@ -171,7 +171,7 @@ func (g *Gateway) side(ctx context.Context, c *call.Call, in *inbound, t call.Ta
 		return upstream.Answer{}, err
 	}
 	from := in.caller
-	from.ProgressToken, from.Headers, from.Resume, from.LogLevel = nil, nil, nil, ""
+	from.ProgressToken, from.Headers, from.Resume, from.LogLevel, from.Aside = nil, nil, nil, "", true
 	return g.o.Servers[t.Server].Call(ctx, cl, from, deaf{})
 }
 

@@ -67,6 +67,9 @@ type Caller struct {
 	TaskSupport string
 	// Resume continues a call that answered input_required before.
 	Resume *Resume
+	// Aside marks a request of the gateway's own on behalf of a call, such as a
+	// list that the call is judged by: nothing that a server asks belongs to it.
+	Aside bool
 }
 
 // Subject is on whose behalf the server is reached.

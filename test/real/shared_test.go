@@ -80,8 +80,9 @@ func TestSubscriptionsAtOneProcess(t *testing.T) {
 }
 
 // TestServerAsksOutsideOfACall: server-filesystem asks for the client's roots as
-// soon as the session is open. That belongs to no call and is refused; the
-// server works on with the folders of its command line, and the record says it.
+// soon as the session is open. That belongs to no call and is refused, unless
+// the first call has come by then; the server works on with the folders of its
+// command line, and the record says it.
 func TestServerAsksOutsideOfACall(t *testing.T) {
 	tools := parts(t)
 	files := t.TempDir()
@@ -99,7 +100,7 @@ func TestServerAsksOutsideOfACall(t *testing.T) {
 	asked := make(chan string, 8)
 	p := overHTTP(t, g.URL("files"), &kit.Peer{Capabilities: `{"roots":{"listChanged":true}}`, Answer: func(method string, _ json.RawMessage) string {
 		asked <- method
-		return `{"roots":[{"uri":"file:///etc"}]}`
+		return `{"roots":[{"uri":"file://` + files + `"}]}`
 	}}, nil)
 	for _, want := range []string{"one", "one"} {
 		if got := tool(t, p, "read_text_file", `{"path":"`+filepath.Join(files, "a.txt")+`"}`, nil).Text(); got != want {

@@ -82,6 +82,7 @@ type flight struct {
 	task   string // that tasks/result waits for
 	parked bool   // it waits for its client to come back; guarded by conn.mu
 	began  uint64
+	aside  bool // a request of the gateway's own
 	// token is the raw progress token given to the server instead of the
 	// client's, empty when the client asked for no progress.
 	token string
@@ -115,6 +116,7 @@ func (c *conn) departWaiting(r request) *flight {
 }
 
 func (c *conn) register(f *flight, r request) {
+	f.aside = r.from.Aside
 	if r.method == mcp.MethodTasksResult {
 		f.task = paramTask(r.params)
 	}

@@ -192,6 +192,9 @@ func (c *conn) tell(m mcp.Message, f *flight) {
 	for l := range c.listeners {
 		to = append(to, l)
 	}
+	if f != nil && f.aside {
+		f = nil
+	}
 	if f == nil && c.private() {
 		f = c.oldest()
 	}

@@ -88,8 +88,11 @@ func (c *conn) request(m mcp.Message, f *flight) {
 		c.later(upstream.Outgoing{Answer: m.ID, Result: mcp.EmptyObject()})
 		return
 	}
-	if f == nil {
+	switch {
+	case f == nil, f.aside && c.private():
 		f = c.claimed(m)
+	case f.aside:
+		f = nil // another's call may be the only one
 	}
 	if f == nil {
 		c.s.violation("unbound-request", "the server asked outside of any one call: "+known(m.Method))
@@ -263,7 +266,7 @@ func (c *conn) sole(fits func(*flight) bool) *flight {
 	var served, parked []*flight
 	for f := range c.flights {
 		switch {
-		case !fits(f):
+		case f.aside || !fits(f):
 		case f.parked && c.private():
 			parked = append(parked, f)
 		default:
@@ -300,7 +303,7 @@ func (c *conn) logged() *flight {
 func (c *conn) oldest() *flight {
 	var oldest *flight
 	for f := range c.flights {
-		if f.from.Era == mcp.Legacy && (oldest == nil || f.began < oldest.began) {
+		if f.from.Era == mcp.Legacy && !f.aside && (oldest == nil || f.began < oldest.began) {
 			oldest = f
 		}
 	}

@@ -544,3 +544,76 @@ func TestTasksOfTheClient(t *testing.T) {
 		})
 	}
 }
+
+// What a server asks while the gateway makes a request of its own belongs to
+// no call of the client, and is refused and counted like what comes at any
+// other moment; beside a call it belongs to that.
+func TestNobodyIsAskedAside(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []Kind{HTTP, Stdio} {
+		for _, from := range []upstream.Caller{legacyCaller("a", "s", everything), modernCaller("a", everything)} {
+			synctest.Test(t, func(t *testing.T) {
+				var code int
+				p := &peer{kind: kind, legacy: true, handle: func(x *exchange) (string, *mcp.Error) {
+					if x.m.Method == mcp.MethodToolsCall {
+						return "silence", nil
+					}
+					x.notify(mcp.NotifyToolsChanged, `{}`)
+					a := x.ask(mcp.MethodRootsList, `{}`)
+					code = 0
+					if a.Error != nil {
+						code = a.Error.Code
+					}
+					return `{"tools":[]}`, nil
+				}}
+				r := newRig(t, p, func(c *Config) { c.Era = EraLegacy })
+				aside := from
+				aside.Aside = true
+				deaf := &client{}
+				if a := r.must(aside, deaf, mcp.MethodToolsList, `{}`); a.Kind != mcp.ResultComplete || code != mcp.CodeInvalidRequest || len(deaf.seen()) != 0 {
+					t.Errorf("%+v, %d, %q", a, code, deaf.seen())
+				}
+				if diff := cmp.Diff([]string{"unbound-request"}, r.violations()); diff != "" {
+					t.Error(diff)
+				}
+				if from.Era == mcp.Modern {
+					return
+				}
+				if kind == HTTP {
+					asideOfAnother(t, p)
+				}
+				c := &client{answer: func(context.Context, string, []byte) (string, *mcp.Error, error) { return `{"roots":[]}`, nil, nil }}
+				ctx, cancel := context.WithCancel(t.Context())
+				var wg sync.WaitGroup
+				wg.Go(func() { _, _ = r.do(ctx, from, c, mcp.MethodToolsCall, callX) })
+				synctest.Wait()
+				r.must(aside, deaf, mcp.MethodToolsList, `{}`)
+				if diff := cmp.Diff([]string{`notifications/tools/list_changed {}`, `ask roots/list {}`}, c.seen()); diff != "" || code != 0 {
+					t.Errorf("%d: %s", code, diff)
+				}
+				cancel()
+				wg.Wait()
+			})
+		}
+	}
+}
+
+// On a connection that callers share, what comes on the stream of one caller's
+// list is not put to another.
+func asideOfAnother(t *testing.T, p *peer) {
+	t.Helper()
+	r := newRig(t, p, func(c *Config) { c.Era, c.Shared = EraLegacy, true })
+	other := &client{answer: func(context.Context, string, []byte) (string, *mcp.Error, error) { return `{"roots":[]}`, nil, nil }}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = r.do(ctx, legacyCaller("b", "s2", everything), other, mcp.MethodToolsCall, callX) })
+	synctest.Wait()
+	aside := legacyCaller("a", "s", everything)
+	aside.Aside = true
+	r.must(aside, &client{}, mcp.MethodToolsList, `{}`)
+	if diff := cmp.Diff([]string{"unbound-request"}, r.violations()); diff != "" || len(other.seen()) != 0 {
+		t.Errorf("%q %s", other.seen(), diff)
+	}
+	cancel()
+	wg.Wait()
+}
