@@ -155,7 +155,19 @@ func (g *Gateway) fetch(ctx context.Context, c *call.Call, in *inbound, key cata
 
 // side makes a request of our own on behalf of a call, such as a list whose
 // definitions the call is judged by. It needs its own permission.
+//
+// A server may still say that it lacks a permission which was given a moment
+// ago, where the request joined another that began before: it is asked again,
+// once.
 func (g *Gateway) side(ctx context.Context, c *call.Call, in *inbound, t call.Target, params strictjson.Object) (upstream.Answer, error) {
+	a, err := g.sideOnce(ctx, c, in, t, params)
+	if grantOf(err) != nil && g.o.Sessions.grants.lately(c.Principal.ClientKey(), t.Server) {
+		return g.sideOnce(ctx, c, in, t, params)
+	}
+	return a, err
+}
+
+func (g *Gateway) sideOnce(ctx context.Context, c *call.Call, in *inbound, t call.Target, params strictjson.Object) (upstream.Answer, error) {
 	f := c.Fork(t)
 	f.Pass(call.Resolve)
 	f.Pass(call.Validate)

@@ -33,6 +33,13 @@ func (g *Gateway) list(ctx context.Context, c *call.Call, in *inbound, out outbo
 		return serverRefusal(ctx, c, err)
 	}
 	a, err := g.send(ctx, c, in, out, cl)
+	if grantOf(err) != nil && g.o.Sessions.grants.lately(c.Principal.ClientKey(), in.server) {
+		params, perr := strictjson.SplitObject(raw)
+		if perr != nil {
+			return serverRefusal(ctx, c, perr)
+		}
+		a, err = g.side(ctx, c, in, call.Target{Server: in.server, Method: in.msg.Method}, params)
+	}
 	if need := grantOf(err); need != nil {
 		return g.listLacking(ctx, c, in, out, need)
 	}
