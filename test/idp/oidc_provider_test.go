@@ -138,7 +138,10 @@ func TestOIDCProvider(t *testing.T) {
 		}
 		stream.ended(t)
 		t.Logf("the stream ended %v after the person began to sign out", time.Since(began).Round(10*time.Millisecond))
-		// Who signs in again begins anew.
+		// Who signs in again begins anew. The logout names no session here, so
+		// that what was made within its second is over too.
+		told := time.Now().Unix()
+		eventually(t, "the second after the logout", func() bool { return time.Now().Unix() > told })
 		again := signIn(t, g, "files", "editor", b).token(t)
 		if status := session.ping(t, again); status != http.StatusNotFound {
 			t.Errorf("the session of before: %d", status)

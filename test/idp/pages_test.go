@@ -69,6 +69,11 @@ func pagesAt(t *testing.T, g *gateway, p *provider, call func() error, yes strin
 	}
 	must(b.Open(ctx, p.meta.EndSession+"?client_id=pages"))
 	must(b.Click(ctx, yes))
+	// Going elsewhere at once would take the click back.
+	eventually(t, "an answer of the provider", func() bool {
+		at, err := b.At(ctx)
+		return err == nil && !strings.HasPrefix(at, p.meta.EndSession+"?")
+	})
 	eventually(t, "signed out at the gateway", func() bool {
 		must(b.Open(ctx, base+"/grants"))
 		at, err := b.At(ctx)

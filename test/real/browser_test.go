@@ -45,7 +45,7 @@ type chromium struct {
 
 func browse(t *testing.T, languages string) *chromium {
 	t.Helper()
-	b, err := kit.StartBrowser(hurry(t), t.TempDir(), kit.Look{Languages: languages})
+	b, err := kit.StartBrowser(t.Context(), t.TempDir(), kit.Look{Languages: languages})
 	if err != nil {
 		t.Fatal(err)
 	}

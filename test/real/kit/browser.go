@@ -5,11 +5,14 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"time"
 )
 
@@ -28,8 +31,30 @@ type Look struct {
 }
 
 // StartBrowser starts chromedriver and Chromium, which apt-get install chromium
-// chromium-driver brings.
+// chromium-driver brings. The first start on a machine can take long and now
+// and then never ends, so it is tried three times.
 func StartBrowser(ctx context.Context, dir string, look Look) (*Browser, error) {
+	var failed []error
+	for try := range 3 {
+		own := filepath.Join(dir, strconv.Itoa(try))
+		if err := os.Mkdir(own, 0o700); err != nil {
+			return nil, err
+		}
+		once, cancel := context.WithTimeout(ctx, startTime)
+		b, err := startBrowser(ctx, once, own, look)
+		cancel()
+		if err == nil {
+			return b, nil
+		}
+		failed = append(failed, err)
+	}
+	return nil, errors.Join(failed...)
+}
+
+const startTime = time.Minute
+
+// startBrowser tries once. The driver lives as long as life, the start as once.
+func startBrowser(life, once context.Context, dir string, look Look) (*Browser, error) {
 	path, err := exec.LookPath("chromedriver")
 	if err != nil {
 		return nil, fmt.Errorf("apt-get install chromium chromium-driver: %w", err)
@@ -39,7 +64,7 @@ func StartBrowser(ctx context.Context, dir string, look Look) (*Browser, error) 
 		return nil, err
 	}
 	_, port, _ := bytes.Cut([]byte(addr), []byte(":"))
-	p, err := Start(ctx, Command{Name: "chromedriver", Path: path, Args: []string{"--port=" + string(port)}, Dir: dir,
+	p, err := Start(life, Command{Name: "chromedriver", Path: path, Args: []string{"--port=" + string(port)}, Dir: dir,
 		Env: []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir}, Addr: addr})
 	if err != nil {
 		return nil, err
@@ -50,7 +75,7 @@ func StartBrowser(ctx context.Context, dir string, look Look) (*Browser, error) 
 		scripts = 1
 	}
 	var made struct{ SessionID string }
-	err = b.do(ctx, http.MethodPost, "", map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
+	err = b.do(once, http.MethodPost, "", map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
 		"browserName": "chrome",
 		"timeouts":    map[string]int{"pageLoad": 20_000, "script": 10_000},
 		"goog:chromeOptions": map[string]any{
