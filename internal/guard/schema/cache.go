@@ -107,10 +107,18 @@ func (c *cache) check(ctx context.Context, id key, source func() ([]byte, error)
 			return ctx.Err()
 		}
 	}
-	// A panic of the validator loses the program and its place; it is refused
-	// like any other failure of a guard.
+	// A program in which the validator panicked is not used again, and its place
+	// is given back: else a few such values would close the tool to everybody.
+	whole := false
+	defer func() {
+		if whole {
+			k.free <- p
+		} else {
+			<-k.made
+		}
+	}()
 	err = p.checkRaw(instance)
-	k.free <- p
+	whole = true
 	return err
 }
 

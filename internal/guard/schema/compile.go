@@ -57,7 +57,17 @@ func compile(raw []byte, closed bool, known []*jsonschema.Format) (*program, err
 		k.RegisterFormat(f)
 	}
 	k.UseLoader(refuser{})
-	k.UseRegexpEngine(pattern)
+	all := 0
+	k.UseRegexpEngine(func(source string) (jsonschema.Regexp, error) {
+		c, err := read(source)
+		if all += c.size; err == nil && all > maxAllInstructions {
+			err = errors.New("its patterns repeat themselves too often together")
+		}
+		if err != nil {
+			return nil, err
+		}
+		return pattern(source)
+	})
 	if err := k.AddResource(address, doc); err != nil {
 		return nil, unusable("%v", plain(err))
 	}

@@ -49,11 +49,11 @@ func text(name, fault string, valid func(string) bool) *jsonschema.Format {
 	}}
 }
 
-// syntax is RFC 3986 appendix A, or RFC 3987 section 2.2 with its further
+// grammar is RFC 3986 appendix A, or RFC 3987 section 2.2 with its further
 // characters.
-type syntax struct{ abs, rel *regexp.Regexp }
+type grammar struct{ abs, rel *regexp.Regexp }
 
-func uriSyntax(more string) syntax {
+func uriSyntax(more string) grammar {
 	pct := `%[0-9A-Fa-f]{2}`
 	plain := `A-Za-z0-9._~!$&'()*+,;=\-` + more
 	pchar := `(?:[` + plain + `:@]|` + pct + `)`
@@ -67,14 +67,14 @@ func uriSyntax(more string) syntax {
 	segments := `(?:/` + pchar + `*)*`
 	first := `(?:[` + plain + `@]|` + pct + `)+`
 	rooted := `(?://` + authority + segments + `|/(?:` + pchar + `+` + segments + `)?`
-	return syntax{
+	return grammar{
 		abs: regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.\-]*:` + rooted + `|` + pchar + `+` + segments + `)?` + tail + `$`),
 		rel: regexp.MustCompile(`^` + rooted + `|` + first + segments + `)?` + tail + `$`),
 	}
 }
 
-func (x syntax) absolute(s string) bool { return x.abs.MatchString(s) && literalHost(s) }
-func (x syntax) reference(s string) bool {
+func (x grammar) absolute(s string) bool { return x.abs.MatchString(s) && literalHost(s) }
+func (x grammar) reference(s string) bool {
 	return x.absolute(s) || x.rel.MatchString(s) && literalHost(s)
 }
 

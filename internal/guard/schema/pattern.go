@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -12,39 +13,90 @@ import (
 
 const (
 	maxPattern  = 4 << 10 // bytes of one pattern
-	patternUnit = 64      // bytes of text that are matched for one step
+	patternUnit = 64      // instructions at one byte of text for one step
+	// maxInstructions bounds the program of one pattern, maxAllInstructions the sum of a
+	// schema's.
+	maxInstructions    = 20_000
+	maxAllInstructions = 100_000
 )
 
 // pattern compiles an ECMA-262 regular expression to one that runs in linear
-// time. What RE2 cannot express (look-around, back-references) is an error.
+// time. What RE2 cannot express (look-around, back-references) is an error, and
+// so is one that repeats itself into more than maxInstructions.
 func pattern(source string) (jsonschema.Regexp, error) {
-	if len(source) > maxPattern {
-		return nil, fmt.Errorf("the pattern is longer than %d bytes", maxPattern)
-	}
-	re, err := regexp.Compile(translate(source))
+	c, err := read(source)
 	if err != nil {
-		if c, ok := countedOf(source); ok {
-			return c, nil
-		}
-		return nil, fmt.Errorf("the pattern %q needs what cannot be matched in linear time, or is malformed", source)
+		return nil, err
 	}
-	return named{re, source}, nil
+	if c.Regexp, err = regexp.Compile(c.text); err != nil {
+		return nil, malformedError(source)
+	}
+	if c.max == 0 {
+		return c.named, nil
+	}
+	return c, nil
+}
+
+// read parses a pattern and compiles nothing: what nine characters repeat can be
+// a million instructions.
+func read(source string) (counted, error) {
+	if len(source) > maxPattern {
+		return counted{}, fmt.Errorf("the pattern is longer than %d bytes", maxPattern)
+	}
+	c := counted{named: named{source: source, text: translate(source)}}
+	tree, err := syntax.Parse(c.text, syntax.Perl)
+	if err != nil {
+		var ok bool
+		if c, ok = countedOf(source); !ok {
+			return c, malformedError(source)
+		}
+		if tree, err = syntax.Parse(c.text, syntax.Perl); err != nil {
+			return c, malformedError(source)
+		}
+	}
+	if c.size = instructions(tree); c.size > maxInstructions {
+		return c, fmt.Errorf("the pattern %q repeats itself too often", source)
+	}
+	return c, nil
+}
+
+func malformedError(source string) error {
+	return fmt.Errorf("the pattern %q needs what cannot be matched in linear time, or is malformed", source)
+}
+
+// instructions estimates the size of the program that a pattern becomes.
+func instructions(re *syntax.Regexp) int {
+	n := 1 + len(re.Rune)/2
+	for _, sub := range re.Sub {
+		if n += instructions(sub); n > maxInstructions {
+			return n
+		}
+	}
+	if re.Op == syntax.OpRepeat {
+		n *= max(re.Min, re.Max, 1)
+	}
+	return n
 }
 
 // named prints a pattern as its author wrote it.
 type named struct {
 	*regexp.Regexp
-	source string
+	source, text string // text is what RE2 reads
+	size         int    // instructions
 }
 
 // String returns the pattern as the schema has it.
 func (n named) String() string { return n.source }
 
+// cost is what matching a text may take at worst, in steps: each instruction at
+// each byte.
+func (n named) cost(text int) int { return text * (n.size + 1) / patternUnit }
+
 // counted is a pattern of one repeated character, ^x{n,m}$, whose counts are
 // larger than RE2 repeats: the text is matched without, and counted.
 type counted struct {
 	named
-	min, max int // max is -1 where there is none
+	min, max int // max is -1 where there is none; 0 is no such pattern
 }
 
 // MatchString reports whether s matches.
@@ -79,9 +131,8 @@ func countedOf(source string) (counted, bool) {
 			return counted{}, false
 		}
 	}
-	re, err := regexp.Compile("^(?:" + translate(atom) + `)*\z`)
-	c.named = named{re, source}
-	return c, err == nil
+	c.named = named{source: source, text: "^(?:" + translate(atom) + `)*\z`}
+	return c, true
 }
 
 // malformed stands for what is an error in ECMA-262 and is one in RE2.

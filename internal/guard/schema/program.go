@@ -104,7 +104,10 @@ func instrument(s *jsonschema.Schema, closed bool) (*program, error) {
 	}
 	var allowed map[*node]map[string]bool
 	if closed {
-		allowed = g.closing()
+		var err error
+		if allowed, err = g.closing(); err != nil {
+			return nil, err
+		}
 	}
 	p := &program{schema: s, standIn: g.standIn()}
 	for _, n := range g.order {
@@ -166,18 +169,24 @@ func (p *program) meter(n *node, allowed map[string]bool) {
 	for _, c := range n.same {
 		fixed += c.weight
 	}
-	perPart := 1 + len(n.s.PatternProperties)
+	perPart := 1
 	for _, c := range n.inner {
-		perPart = max(perPart, c.weight+len(n.s.PatternProperties))
+		perPart = max(perPart, c.weight)
 	}
-	patterns := len(n.s.PatternProperties)
-	if n.s.Pattern != nil {
-		patterns++
+	var names []matcher
+	for re := range n.s.PatternProperties {
+		names = append(names, re.(matcher))
 	}
+	text, _ := n.s.Pattern.(matcher)
 	n.s.Format = &jsonschema.Format{Name: name, Validate: func(v any) error {
 		switch v := v.(type) {
 		case map[string]any:
-			p.charge(fixed + len(v)*perPart)
+			p.charge(fixed + len(v)*(perPart+len(names)))
+			for key := range v {
+				for _, re := range names {
+					p.charge(re.cost(len(key)))
+				}
+			}
 			if allowed != nil {
 				if err := undeclared(v, allowed); err != nil {
 					return err
@@ -186,7 +195,16 @@ func (p *program) meter(n *node, allowed map[string]bool) {
 		case []any:
 			p.charge(fixed + len(v)*perPart)
 		case string:
-			p.charge(fixed + len(v)*patterns/patternUnit)
+			p.charge(fixed + len(v)/patternUnit)
+			if text != nil {
+				p.charge(text.cost(len(v)))
+			}
+			if was != nil && was.Name == "regex" {
+				// Parsed and not compiled: see read.
+				p.charge(len(v))
+				_, err := read(v)
+				return err
+			}
 		default:
 			p.charge(fixed)
 		}
@@ -196,6 +214,9 @@ func (p *program) meter(n *node, allowed map[string]bool) {
 		return nil
 	}}
 }
+
+// matcher is a pattern that knows what it costs.
+type matcher interface{ cost(text int) int }
 
 // undeclaredError names the properties that nobody declared.
 type undeclaredError struct{ names, known []string }
@@ -221,7 +242,12 @@ func undeclared(v map[string]any, allowed map[string]bool) error {
 type graph struct {
 	nodes map[*jsonschema.Schema]*node
 	order []*node
+	work  int // of closing
 }
+
+// maxWork bounds the looks that closing takes: every part can refer to every
+// other one, and each value that a part judges for itself is closed by itself.
+const maxWork = 250_000
 
 func (g *graph) add(s *jsonschema.Schema) *node {
 	n, ok := g.nodes[s]
@@ -339,14 +365,17 @@ func (n *node) longest() (int, error) {
 // a value beside others allows what any of them lists: combinations made with
 // allOf or $ref stay usable, and the price is that a property listed in one
 // alternative passes in another.
-func (g *graph) closing() map[*node]map[string]bool {
+func (g *graph) closing() (map[*node]map[string]bool, error) {
 	open := map[*node]bool{}
 	allowed := map[*node]map[string]bool{}
 	for _, n := range g.order {
 		if !n.root {
 			continue
 		}
-		all := n.beside(nil, map[*node]bool{})
+		if g.work > maxWork {
+			return nil, errTangled()
+		}
+		all := g.beside(n)
 		lists := slices.ContainsFunc(all, func(m *node) bool { return len(m.s.Properties) > 0 })
 		if !lists || slices.ContainsFunc(all, says) {
 			for _, m := range all {
@@ -356,10 +385,14 @@ func (g *graph) closing() map[*node]map[string]bool {
 		}
 		names := map[string]bool{}
 		for _, m := range all {
+			if g.work += len(m.s.Properties); g.work > maxWork {
+				return nil, errTangled()
+			}
 			maps.Copy(names, keys(m.s.Properties))
 			for _, t := range m.tests {
-				for _, o := range t.beside(nil, map[*node]bool{}) {
+				for _, o := range g.beside(t) {
 					maps.Copy(names, keys(o.s.Properties))
+					g.work += len(o.s.Properties)
 				}
 			}
 		}
@@ -371,13 +404,16 @@ func (g *graph) closing() map[*node]map[string]bool {
 				allowed[m] = map[string]bool{}
 			}
 			maps.Copy(allowed[m], names)
+			g.work += len(names)
 		}
 	}
 	for n := range open {
 		delete(allowed, n)
 	}
-	return allowed
+	return allowed, nil
 }
+
+func errTangled() error { return unusable("its parts refer to one another too often") }
 
 func keys(m map[string]*jsonschema.Schema) map[string]bool {
 	out := make(map[string]bool, len(m))
@@ -388,14 +424,17 @@ func keys(m map[string]*jsonschema.Schema) map[string]bool {
 }
 
 // beside collects what lists properties of the same value as n.
-func (n *node) beside(all []*node, seen map[*node]bool) []*node {
-	if seen[n] {
-		return all
-	}
-	seen[n] = true
-	all = append(all, n)
-	for _, c := range n.listing {
-		all = c.beside(all, seen)
+func (g *graph) beside(n *node) []*node {
+	seen := map[*node]bool{n: true}
+	all := []*node{n}
+	for i := 0; i < len(all) && g.work <= maxWork; i++ { // grows while it is walked
+		for _, c := range all[i].listing {
+			if !seen[c] {
+				seen[c] = true
+				all = append(all, c)
+			}
+			g.work++
+		}
 	}
 	return all
 }

@@ -240,6 +240,10 @@ func TestBombs(t *testing.T) {
 		"too many parts":   `{"allOf":[` + strings.Repeat("{},", maxNodes) + `{}]}`,
 		"long chain":       nested(`{"not":`, "}", 0) + strings.Repeat(`{"not":`, maxChain+1) + "{}" + strings.Repeat("}", maxChain+1),
 		"too much pattern": `{"allOf":[` + strings.Repeat(`{"pattern":"`+strings.Repeat("a", 4000)+`"},`, 40) + `{}]}`,
+		"repeats in a row": `{"pattern":"` + strings.Repeat("[a-z]{1000}", 360) + `"}`,
+		"repeats together": `{"allOf":[` + strings.Repeat(`{"pattern":"`+strings.Repeat("[a-z]{1000}", 15)+`"},`, 9) + `{}]}`,
+		"tangle":           tangle(1500),
+		"tangle of tests":  strings.ReplaceAll(tangle(700), `{"properties"`, `{"if":{"$ref":"#/$defs/x"},"properties"`),
 		"huge repeat":      `{"pattern":"((a{1000}){1000}){1000}"}`,
 		"cycle of two":     `{"$ref":"#/$defs/a","$defs":{"a":{"allOf":[{"$ref":"#/$defs/b"}]},"b":{"anyOf":[{"$ref":"#/$defs/a"}]}}}`,
 	} {
@@ -284,6 +288,69 @@ func TestLongStrings(t *testing.T) {
 	}
 	if err := p.checkRaw([]byte(`["` + long + `","` + long + `y"]`)); err != nil {
 		t.Error("two long strings that differ were taken for equal")
+	}
+}
+
+// tangle refers from each of n properties to n subschemas with a property each.
+func tangle(n int) string {
+	var b strings.Builder
+	b.WriteString(`{"properties":{`)
+	for i := range n {
+		fmt.Fprintf(&b, `"p%d":{"$ref":"#/$defs/x"},`, i)
+	}
+	b.WriteString(`"z":true},"$defs":{"x":{"allOf":[`)
+	for i := range n / 3 {
+		fmt.Fprintf(&b, `{"properties":{"q%d":true}},`, i)
+	}
+	b.WriteString(`true]}}}`)
+	return b.String()
+}
+
+// A text against a large pattern, and a pattern as a value, are counted too.
+func TestPatternsAreCounted(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("a", 20_000)
+	for name, c := range map[string]struct{ schema, value string }{
+		"a large program":     {`{"pattern":"` + strings.Repeat("a?", 1000) + "b" + `"}`, `"` + long + `"`},
+		"a name":              {`{"patternProperties":{"` + strings.Repeat("a?", 1000) + "b" + `":{}}}`, `{"` + long + `":1}`},
+		"patterns in a value": {`{"items":{"format":"regex"}}`, "[" + strings.Repeat(`"`+strings.Repeat("a", 4000)+`",`, 100) + `""]`},
+	} {
+		p, err := compile([]byte(c.schema), true, formats())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := p.checkRaw([]byte(c.value)); !errors.Is(err, errBudget) {
+			t.Errorf("%s: %v with %d steps left", name, err, p.left)
+		}
+	}
+	p, err := compile([]byte(`{"format":"regex"}`), true, formats())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.checkRaw([]byte(`"` + strings.Repeat("[a-z]{1000}", 300) + `"`)); err == nil {
+		t.Error("a pattern that repeats itself into a million instructions is valid")
+	}
+}
+
+// A value in which the validator panics costs one program, not the tool.
+func TestPanicsCloseNoTool(t *testing.T) {
+	t.Parallel()
+	c, raw := newCache(), []byte(`{"type":"integer"}`)
+	id := key{sha256.Sum256(raw), inputSchema, true}
+	source := func() ([]byte, error) { return raw, nil }
+	k := c.keep(id)
+	for range cap(k.free) {
+		k.made <- struct{}{}
+		k.free <- &program{} // has no schema, so it panics
+	}
+	for range cap(k.free) {
+		func() {
+			defer func() { _ = recover() }()
+			_ = c.check(t.Context(), id, source, []byte("1"))
+		}()
+	}
+	if err := c.check(t.Context(), id, source, []byte("1")); err != nil {
+		t.Error(err)
 	}
 }
 
