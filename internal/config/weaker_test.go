@@ -133,30 +133,116 @@ func TestRelaxedServer(t *testing.T) {
 // it can weaken the gateway.
 func TestEveryKeyIsClassified(t *testing.T) {
 	t.Parallel()
-	weakens := words(`protocol_floor allowed_origins allowed_hosts identity.insecure_anonymous identity.issuers[].scopes identity.issuers[].max_lifetime identity.issuers[].implied_scopes identity.issuers[].introspection.cache identity.spiffe[].scopes egress.allow egress.ca
-		identity.dpop.nonce identity.dpop.window
-		servers.*.insecure_unsandboxed servers.*.credential.insecure_private_hosts servers.*.shared servers.*.deadline servers.*.max_processes servers.*.audit.durability
-		guards.*.mode guards.*.insecure_unknown_properties audit.durability limits.*`)
-	neutral := words(`identity.spiffe[].certificates tls.client_auth tls.client_ca identity.dpop.algorithms servers.*.require_binding merged_require_binding servers.*.tls.ca servers.*.tls.cert servers.*.tls.key
-		listen public_url data tls.cert tls.key merged identity.issuers identity.issuers[].issuer identity.issuers[].provider identity.issuers[].algorithms
-		identity.spiffe identity.spiffe[].trust_domain identity.spiffe[].bundle identity.issuers[].types identity.issuers[].jwks_uri identity.issuers[].clock_skew merged_audience policy
-		identity.issuers[].groups_claim identity.issuers[].roles_claim identity.issuers[].tenant_claim identity.issuers[].known_as
-		identity.issuers[].introspection.tokens identity.issuers[].introspection.endpoint identity.issuers[].introspection.client_id
-		identity.issuers[].introspection.client_auth identity.issuers[].introspection.client_secret identity.issuers[].introspection.client_key
+	weakens := words(`
+		allowed_hosts
+		allowed_origins
+		audit.durability
+		egress.allow
+		egress.ca
+		guards.*.insecure_unknown_properties
+		guards.*.mode
+		identity.dpop.nonce
+		identity.dpop.window
+		identity.insecure_anonymous
+		identity.issuers[].implied_scopes
+		identity.issuers[].introspection.cache
+		identity.issuers[].max_lifetime
+		identity.issuers[].scopes
+		identity.spiffe[].scopes
+		limits.*
+		protocol_floor
+		servers.*.audit.durability
+		servers.*.credential.insecure_private_hosts
+		servers.*.deadline
+		servers.*.insecure_unsandboxed
+		servers.*.max_processes
+		servers.*.shared
+	`)
+	neutral := words(`
+		data
+		identity.dpop.algorithms
+		identity.issuers
+		identity.issuers[].algorithms
+		identity.issuers[].clock_skew
+		identity.issuers[].groups_claim
+		identity.issuers[].introspection.client_auth
+		identity.issuers[].introspection.client_id
+		identity.issuers[].introspection.client_key
+		identity.issuers[].introspection.client_secret
+		identity.issuers[].introspection.endpoint
+		identity.issuers[].introspection.tokens
+		identity.issuers[].issuer
+		identity.issuers[].jwks_uri
+		identity.issuers[].known_as
 		identity.issuers[].logout.clients
-		identity.issuers[].signin.client_id identity.issuers[].signin.client_secret identity.issuers[].signin.scopes
-		servers.*.command servers.*.env servers.*.cwd servers.*.url servers.*.era servers.*.enabled servers.*.audience
-		servers.*.credential.type servers.*.credential.client_document servers.*.credential.headers servers.*.credential.scopes servers.*.credential.resource servers.*.credential.audience
-		servers.*.credential.audiences servers.*.credential.assertion servers.*.credential.subject_token_type servers.*.credential.requested_token_type
-		servers.*.credential.actor_token servers.*.credential.actor_token_type servers.*.credential.subject_issuers
-		servers.*.credential.issuer servers.*.credential.token_endpoint servers.*.credential.client_id servers.*.credential.client_auth
-		servers.*.credential.client_secret servers.*.credential.private_key servers.*.credential.client_assertion servers.*.credential.algorithm
-		servers.*.credential.key_id servers.*.credential.assertion_audience
-		servers.*.credential.authorization_server.issuer servers.*.credential.authorization_server.token_endpoint
-		servers.*.credential.authorization_server.client_id servers.*.credential.authorization_server.client_auth
-		servers.*.credential.authorization_server.client_secret servers.*.credential.authorization_server.private_key
-		servers.*.credential.authorization_server.client_assertion servers.*.credential.authorization_server.algorithm
-		servers.*.credential.authorization_server.key_id servers.*.credential.authorization_server.assertion_audience servers.*.timeout servers.*.idle_timeout`)
+		identity.issuers[].provider
+		identity.issuers[].roles_claim
+		identity.issuers[].signin.client_id
+		identity.issuers[].signin.client_secret
+		identity.issuers[].signin.scopes
+		identity.issuers[].tenant_claim
+		identity.issuers[].types
+		identity.spiffe
+		identity.spiffe[].bundle
+		identity.spiffe[].certificates
+		identity.spiffe[].trust_domain
+		listen
+		merged
+		merged_audience
+		merged_require_binding
+		policy
+		public_url
+		servers.*.audience
+		servers.*.command
+		servers.*.credential.actor_token
+		servers.*.credential.actor_token_type
+		servers.*.credential.algorithm
+		servers.*.credential.assertion
+		servers.*.credential.assertion_audience
+		servers.*.credential.audience
+		servers.*.credential.audiences
+		servers.*.credential.authorization_server.algorithm
+		servers.*.credential.authorization_server.assertion_audience
+		servers.*.credential.authorization_server.client_assertion
+		servers.*.credential.authorization_server.client_auth
+		servers.*.credential.authorization_server.client_id
+		servers.*.credential.authorization_server.client_secret
+		servers.*.credential.authorization_server.issuer
+		servers.*.credential.authorization_server.key_id
+		servers.*.credential.authorization_server.private_key
+		servers.*.credential.authorization_server.token_endpoint
+		servers.*.credential.client_assertion
+		servers.*.credential.client_auth
+		servers.*.credential.client_document
+		servers.*.credential.client_id
+		servers.*.credential.client_secret
+		servers.*.credential.headers
+		servers.*.credential.issuer
+		servers.*.credential.key_id
+		servers.*.credential.private_key
+		servers.*.credential.requested_token_type
+		servers.*.credential.resource
+		servers.*.credential.scopes
+		servers.*.credential.subject_issuers
+		servers.*.credential.subject_token_type
+		servers.*.credential.token_endpoint
+		servers.*.credential.type
+		servers.*.cwd
+		servers.*.enabled
+		servers.*.env
+		servers.*.era
+		servers.*.idle_timeout
+		servers.*.require_binding
+		servers.*.timeout
+		servers.*.tls.ca
+		servers.*.tls.cert
+		servers.*.tls.key
+		servers.*.url
+		tls.cert
+		tls.client_auth
+		tls.client_ca
+		tls.key
+	`)
 	for _, key := range config.Keys() {
 		if strings.HasPrefix(key, "limits.") {
 			key = "limits.*"
