@@ -143,6 +143,8 @@ type Decision struct {
 	Reason   Reason
 	Detail   string // for the record and `munjigi why`, never for the caller
 	Findings []Finding
+	// Score is the highest of the guards' scores, from 0 to 1.
+	Score float64
 	// Say tells the caller how to do better; empty leaves the words to the
 	// reason.
 	Say string

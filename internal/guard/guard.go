@@ -50,6 +50,12 @@ type Subject struct {
 	// Definition is what the server declared of the tool that is called, or is
 	// the definition under judgement; nil where there is none.
 	Definition *Declared
+	// Previous is the definition that was approved under this name, where the
+	// one under judgement is another; nil where there is none.
+	Previous *Declared
+	// Approved says that a person approved this very definition: what was found
+	// in it was shown to them.
+	Approved bool
 	// Raw is the JSON under judgement: the params of a request, the answer to a
 	// question, the result or error object, one definition, or the params of a
 	// stream message.
@@ -67,6 +73,9 @@ type Verdict struct {
 	Effect   call.Effect
 	Reason   call.Reason
 	Findings []call.Finding
+	// Score grows with suspicion, from 0 to 1, also where the effect does not
+	// change; it is for tuning and measuring.
+	Score float64
 	// Say tells the caller how to do better, where that gives nothing away.
 	Say string
 	// Rewritten replaces Raw when Effect is call.Redact.
@@ -155,7 +164,8 @@ var ErrNotBuilt = errors.New("the guards are not built")
 
 // Inspect asks every guard that looks at this place and returns the strictest
 // decision and the bytes to go on with. A rewrite goes back to all guards
-// once; a second rewrite denies.
+// once; a second rewrite denies. Of a definition every guard says what it found,
+// for whoever is to approve it; elsewhere the first that stops it is the last.
 func (s *Set) Inspect(ctx context.Context, p Place, st call.Stage, sub Subject) (call.Decision, []byte) {
 	if s == nil || !s.built {
 		return call.Decision{Effect: call.Deny, Stage: st, Reason: call.ReasonInternal, Detail: ErrNotBuilt.Error()}, nil
@@ -171,6 +181,7 @@ func (s *Set) Inspect(ctx context.Context, p Place, st call.Stage, sub Subject) 
 			}
 			v := g.ask(ctx, check, sub)
 			d.Findings = append(d.Findings, v.Findings...)
+			d.Score = max(d.Score, v.Score)
 			if g.mode == Monitor {
 				continue
 			}
@@ -183,9 +194,12 @@ func (s *Set) Inspect(ctx context.Context, p Place, st call.Stage, sub Subject) 
 			if v.Effect < d.Effect {
 				d.Effect, d.Reason, d.Detail, d.Say = v.Effect, v.Reason, g.name, v.Say
 			}
-			if !v.Effect.Passes() {
+			if !v.Effect.Passes() && p != Definition {
 				return d, nil
 			}
+		}
+		if !d.Effect.Passes() {
+			return d, nil
 		}
 		if !rewritten {
 			return d, sub.Raw

@@ -103,3 +103,30 @@ func TestBuildRefuses(t *testing.T) {
 		}
 	}
 }
+
+// d is a guard of definitions.
+type d struct {
+	name    string
+	verdict guard.Verdict
+}
+
+func (x d) Spec() guard.Spec { return guard.Spec{Name: x.name, Definition: true} }
+func (x d) Checks() guard.Checks {
+	return guard.Checks{Definition: says(x.verdict, nil)}
+}
+
+// TestEveryGuardSpeaksOfADefinition: who approves it sees all that was found.
+func TestEveryGuardSpeaksOfADefinition(t *testing.T) {
+	t.Parallel()
+	held := guard.Verdict{Effect: call.Hold, Reason: "first", Score: 0.2, Findings: []call.Finding{{Guard: "a", Reason: "first"}}}
+	worse := guard.Verdict{Effect: call.Hold, Reason: "second", Score: 0.9, Findings: []call.Finding{{Guard: "b", Reason: "second"}}}
+	fine := guard.Verdict{Effect: call.Allow, Score: 0.1}
+	s, err := guard.Build([]guard.Guard{d{"a", held}, d{"b", worse}, d{"c", fine}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, b := s.Inspect(t.Context(), guard.Definition, call.InspectResult, guard.Subject{Raw: []byte("{}")})
+	if b != nil || got.Effect != call.Hold || got.Reason != "first" || len(got.Findings) != 2 || got.Score != 0.9 {
+		t.Errorf("%+v %s", got, b)
+	}
+}
