@@ -75,16 +75,17 @@ func floorOf(pkg string) (level, bool) {
 
 		"internal/gateway": pipeline,
 
-		"internal/audit":      contract,
-		"internal/authn":      contract,
-		"internal/authz":      contract,
-		"internal/catalog":    contract,
-		"internal/config":     contract,
-		"internal/credential": contract,
-		"internal/guard":      contract,
-		"internal/keys":       contract,
-		"internal/store":      contract,
-		"internal/upstream":   contract,
+		"internal/audit":       contract,
+		"internal/authn":       contract,
+		"internal/authz":       contract,
+		"internal/catalog":     contract,
+		"internal/config":      contract,
+		"internal/credential":  contract,
+		"internal/guard":       contract,
+		"internal/keys":        contract,
+		"internal/oauthserver": contract,
+		"internal/store":       contract,
+		"internal/upstream":    contract,
 
 		"internal/call": vocabulary,
 
