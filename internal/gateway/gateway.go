@@ -144,6 +144,7 @@ type Gateway struct {
 	refused  refusals
 	refetch  *limit.Keyed
 	fetching singleflight.Group
+	joined   sync.Pool // of *[]byte: answers on their way out
 }
 
 // New builds a gateway or says which part is missing.

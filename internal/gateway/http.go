@@ -25,7 +25,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if v := r.Header.Get(mcp.HeaderVersion); v != "" && mcp.EraOf(mcp.Version(v)) == mcp.Legacy {
 		in.era = mcp.Legacy
 	}
-	out := &httpOut{w: w, rc: http.NewResponseController(w), limits: g.o.Limits, id: c.ID}
+	out := &httpOut{w: w, rc: http.NewResponseController(w), limits: g.o.Limits, id: c.ID, joined: &g.joined}
 	if r.ContentLength != 0 {
 		// Whoever is answered before the body was wanted gets no more time for it.
 		_ = out.rc.SetReadDeadline(time.Now().Add(unwantedBody))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,6 +45,7 @@ type httpOut struct {
 	rc         *http.ResponseController
 	limits     Limits
 	id         call.ID
+	joined     *sync.Pool // of *[]byte, for answers that are written at once
 	session    *Session
 	newSession string
 	// call is the context of a request of a session; nil for other messages.
@@ -169,11 +171,32 @@ func (o *httpOut) finish(status int, r *refusal, rel call.Release) {
 	h["Content-Length"] = []string{strconv.Itoa(size)}
 	_ = o.rc.SetWriteDeadline(time.Now().Add(o.limits.WriteTime))
 	o.w.WriteHeader(status)
-	for _, p := range body {
-		if _, err := o.w.Write(p); err != nil {
-			return
+	o.write(body, size)
+}
+
+// write writes an answer. The connection's own buffer takes what is small; of
+// more, each piece would be a packet of its own, down to the last brace, so it
+// is put together first.
+func (o *httpOut) write(body [][]byte, size int) {
+	const buffered, most = 2 << 10, 128 << 10
+	if size <= buffered || size > most {
+		for _, p := range body {
+			if _, err := o.w.Write(p); err != nil {
+				return
+			}
 		}
+		return
 	}
+	b, _ := o.joined.Get().(*[]byte)
+	if b == nil {
+		b = new([]byte)
+	}
+	*b = slices.Grow((*b)[:0], size)
+	for _, p := range body {
+		*b = append(*b, p...)
+	}
+	_, _ = o.w.Write(*b)
+	o.joined.Put(b)
 }
 
 func (o *httpOut) accepted() {

@@ -28,10 +28,29 @@ const (
 // printable ASCII, or is the quote or the backslash. Only the lowest mark is
 // to be trusted: a borrow in the subtractions can mark a byte above it. The
 // high bit of a byte outside ASCII outlives at least one of the subtractions.
-func special(w uint64) uint64 {
+func special(w uint64) uint64 { return marks(w) & highs }
+
+// marks is special with noise in the other bits, so that several words can be
+// looked at together.
+func marks(w uint64) uint64 {
 	quote := w ^ '"'*ones
 	slash := w ^ '\\'*ones
-	return ((w - ' '*ones) | (quote - ones) | (slash - ones)) & highs
+	return (w - ' '*ones) | (quote - ones) | (slash - ones)
+}
+
+// skipPlain skips printable ASCII without quotes and backslashes, 32 bytes at a
+// time, from i on.
+func skipPlain(b []byte, i int) int {
+	for i+32 <= len(b) {
+		p := b[i : i+32 : i+32]
+		m := marks(binary.LittleEndian.Uint64(p)) | marks(binary.LittleEndian.Uint64(p[8:])) |
+			marks(binary.LittleEndian.Uint64(p[16:])) | marks(binary.LittleEndian.Uint64(p[24:]))
+		if m&highs != 0 {
+			break
+		}
+		i += 32
+	}
+	return i
 }
 
 // scanString reads a string whose opening quote is just before i. It returns
@@ -39,7 +58,14 @@ func special(w uint64) uint64 {
 // kind is not zero and end is where the fault lies.
 func scanString(b []byte, i int) (end int, escaped bool, kind Kind) {
 	for {
-		for i+8 <= len(b) {
+		// A long plain text is looked at in larger steps; most texts end before.
+		for clean := 0; i+8 <= len(b); clean++ {
+			if clean == 4 {
+				i = skipPlain(b, i)
+				if i+8 > len(b) {
+					break
+				}
+			}
 			m := special(binary.LittleEndian.Uint64(b[i:]))
 			if m != 0 {
 				i += int(uint(bits.TrailingZeros64(m)) / 8)
