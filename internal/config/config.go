@@ -64,7 +64,9 @@ type Config struct {
 	AllowedOrigins []string
 	AllowedHosts   []string
 	Identity       Identity
-	Egress         Egress
+	// AuthorizationServer is the gateway's own, by which any client can log in.
+	AuthorizationServer AuthorizationServer
+	Egress              Egress
 	// Servers are in the order of their names.
 	Servers []Server
 	// Policy are the absolute paths of policy files and folders.

@@ -46,6 +46,7 @@ func (c *Config) Departures() []Departure {
 	if w := c.Identity.DPoP.Window; w > DefaultDPoPWindow {
 		add("identity.dpop.window", w.String(), "is looser than the default of "+DefaultDPoPWindow.String())
 	}
+	list = append(list, c.AuthorizationServer.departures()...)
 	for i, v := range c.Egress.Allow {
 		add(index("egress.allow", i), Visible(v), "the gateway itself may fetch from this host although it is private")
 	}

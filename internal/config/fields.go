@@ -42,6 +42,7 @@ func topFields() []field[reading] {
 		{"identity", func(s *source, n *yaml.Node, key string, r *reading) {
 			readMapping(s, n, key, identityFields(), &r.Identity)
 		}},
+		{authServerKey, readAuthorizationServer},
 		{"egress", func(s *source, n *yaml.Node, key string, r *reading) {
 			readMapping(s, n, key, egressFields(), &r.Egress)
 		}},
@@ -264,7 +265,7 @@ func (s *source) complain(n *yaml.Node, key string, c complaint) {
 // Keys lists the keys of the file with their paths: * stands for a name, []
 // for a place in a list.
 func Keys() []string {
-	keys := leaves("", topFields(), "tls", "identity", "egress", "servers", "guards", "audit", "limits")
+	keys := leaves("", topFields(), "tls", "identity", authServerKey, "egress", "servers", "guards", "audit", "limits")
 	keys = append(keys, leaves("tls.", tlsFields())...)
 	keys = append(keys, leaves("identity.", identityFields(), "dpop")...)
 	keys = append(keys, leaves("identity.dpop.", dpopFields())...)
@@ -273,6 +274,8 @@ func Keys() []string {
 	keys = append(keys, leaves("identity.issuers[].logout.", logoutFields())...)
 	keys = append(keys, leaves("identity.spiffe[].", trustDomainFields())...)
 	keys = append(keys, leaves("identity.issuers[].signin.", signInFields())...)
+	keys = append(keys, leaves(authServerKey+".", authorizationServerFields(), "clients")...)
+	keys = append(keys, leaves(authServerKey+".clients[].", oauthClientFields())...)
 	keys = append(keys, leaves("egress.", egressFields())...)
 	keys = append(keys, leaves("servers.*.", serverFields(), "credential", "tls", "audit")...)
 	keys = append(keys, leaves("servers.*.tls.", serverTLSFields())...)

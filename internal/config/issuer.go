@@ -110,8 +110,8 @@ func introspectionFields() []field[Introspection] {
 	}
 }
 
-func secretField(in func(*Introspection) *Value) func(*source, *yaml.Node, string, *Introspection) {
-	return func(s *source, n *yaml.Node, key string, i *Introspection) {
+func secretField[T any](in func(*T) *Value) func(*source, *yaml.Node, string, *T) {
+	return func(s *source, n *yaml.Node, key string, i *T) {
 		v, ok := s.value(n, key)
 		if ok && (!v.IsSecret() || v.Text != "") {
 			s.fail(n, key, "must name a secret", "write { secret: env:NAME }, file:PATH or sealed:NAME")

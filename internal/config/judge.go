@@ -99,6 +99,7 @@ func (s *source) judgeIdentity(r *reading) {
 		s.failKey("identity.issuers", "needs public_url, which tokens name as their audience", "write public_url: https://… as clients reach the gateway")
 	}
 	s.judgeSPIFFE(r)
+	s.judgeAuthorizationServer(r)
 	host, _, _ := net.SplitHostPort(r.Listen)
 	if checkListen(r.Listen) == (complaint{}) && !Loopback(host) && (!r.TLS.Enabled() || !r.Identity.Outside()) {
 		s.failKey("listen", "is open to other machines without "+missing(r), "listen on "+DefaultListen+", or add tls: and identity: with issuers")

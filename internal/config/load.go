@@ -25,9 +25,10 @@ const maxFile = 16 << 20
 // program cannot. The zero value can do nothing of the list.
 type Build struct {
 	// Identity, Policy and Sandbox are the parts of that name.
-	Identity bool
-	Policy   bool
-	Sandbox  bool
+	Identity            bool
+	AuthorizationServer bool
+	Policy              bool
+	Sandbox             bool
 	// Guards are the names of the guards.
 	Guards []string
 	// Getenv finds the default folder for data; nil is os.Getenv.

@@ -137,6 +137,9 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		allowed_hosts
 		allowed_origins
 		audit.durability
+		authorization_server.access_token
+		authorization_server.key_rotation
+		authorization_server.signed_in_for
 		egress.allow
 		egress.ca
 		guards.*.insecure_unknown_properties
@@ -159,6 +162,16 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		servers.*.shared
 	`)
 	neutral := words(`
+		authorization_server.clients[].client_auth
+		authorization_server.clients[].client_keys
+		authorization_server.clients[].client_secret
+		authorization_server.clients[].dpop
+		authorization_server.clients[].id
+		authorization_server.clients[].identity_assertions
+		authorization_server.clients[].name
+		authorization_server.clients[].redirect_uris
+		authorization_server.clients[].scopes
+		authorization_server.identity_assertions
 		data
 		identity.dpop.algorithms
 		identity.issuers
