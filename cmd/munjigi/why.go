@@ -94,5 +94,8 @@ func showCall(e *env, intent, outcome *audit.Event) {
 	fmt.Fprintf(w, "\n  %s at %s, reason %s; %s; %s\n\n", outcome.Effect, outcome.Stage, config.Visible(outcome.Reason), sent, outcome.Duration)
 	for _, s := range outcome.Trail {
 		fmt.Fprintf(w, "  %-16s %-10s %-22s %s\n", s.Stage, s.Effect, config.Visible(s.Reason), config.Visible(s.Detail))
+		for _, f := range s.Findings {
+			fmt.Fprintf(w, "      %s: %s  %s\n", config.Visible(f.Guard), config.Visible(f.Reason), config.Visible(f.Path))
+		}
 	}
 }

@@ -41,3 +41,29 @@ func TestWhyOfAPage(t *testing.T) {
 		t.Errorf("a page forwards nothing:\n%s", w.out.String())
 	}
 }
+
+// TestWhyNamesThePolicy: what a verdict rests on is said, made visible.
+func TestWhyNamesThePolicy(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l, err := log.Open(log.Options{Dir: filepath.Join(dir, "audit")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := audit.Event{ID: audit.NewID(), Time: time.Now(), Kind: audit.KindOutcome, Stage: "authorize", Effect: "deny", Reason: "not-permitted",
+		Trail: []audit.Step{{Stage: "authorize", Effect: "deny", Reason: "not-permitted",
+			Findings: []audit.Finding{{Guard: "policy", Reason: "policy-forbid", Path: "policy/a.cedar#no\u202epayments"}}}}}
+	if err := l.With(log.Strict).Record(context.Background(), &e); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, "", false)
+	if code := w.run(t, "why", "-data", dir, e.ID); code != exitDone {
+		t.Fatalf("%d %s", code, w.err.String())
+	}
+	if want := `policy: policy-forbid  policy/a.cedar#no\u{202e}payments`; !strings.Contains(w.out.String(), want) {
+		t.Errorf("%q is not said:\n%s", want, w.out.String())
+	}
+}

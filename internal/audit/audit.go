@@ -35,6 +35,8 @@ const (
 	MaxDetail = 32
 	// MaxTrail is the number of steps written of Event.Trail; what is left out is counted in a last step.
 	MaxTrail = 64
+	// MaxFindings is the number of findings written of the whole trail.
+	MaxFindings = 32
 	// MaxActors is the number of actors written of Event.Actors.
 	MaxActors = 8
 	// MaxLine is the greatest length of an encoded event in bytes.
@@ -69,6 +71,16 @@ type Step struct {
 	Effect string `json:"effect"`
 	Reason string `json:"reason"`
 	Detail string `json:"detail,omitempty"`
+	// Findings say what the stage decided by. Of a whole trail MaxFindings are
+	// written.
+	Findings []Finding `json:"findings,omitempty"`
+}
+
+// Finding is one thing that a check or a policy saw.
+type Finding struct {
+	Guard  string `json:"guard"`
+	Reason string `json:"reason"`
+	Path   string `json:"path,omitempty"` // the policy, or a JSON pointer
 }
 
 // Recorder takes events into the record. An error means that the event may not be there: the gateway then refuses

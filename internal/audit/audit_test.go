@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,8 @@ func full() Event {
 		ID: "01JZ-a_b", Time: time.Date(2026, 11, 22, 9, 8, 7, 654321987, time.FixedZone("KST", 9*3600)), Kind: KindOutcome,
 		Stage: "authorize", Effect: "deny", Reason: "policy-forbid", Principal: "https://login.example#alice",
 		Server: "files", Method: "tools/call", Target: "read_file", Era: "modern", Client: "editor", Actors: []string{"agent@https://login.example", "boss@https://x.example"}, Session: "0123456789abcdef",
-		Trail:    []Step{{Stage: "accept", Effect: "allow", Reason: "ok"}, {Stage: "authorize", Effect: "deny", Reason: "policy-forbid", Detail: "rule 7"}},
+		Trail: []Step{{Stage: "accept", Effect: "allow", Reason: "ok"}, {Stage: "authorize", Effect: "deny", Reason: "policy-forbid", Detail: "rule 7",
+			Findings: []Finding{{Guard: "policy", Reason: "policy-forbid", Path: "p.cedar#no"}, {Guard: "policy", Reason: "policy-error"}}}},
 		Duration: 1234567 * time.Nanosecond, Detail: map[string]string{"b": "2", "a": "1", "c.d": "3"},
 	}
 }
@@ -29,7 +31,8 @@ func TestAppendGolden(t *testing.T) {
 	want := `{"id":"01JZ-a_b","time":"2026-11-22T00:08:07.654321Z","kind":"outcome","stage":"authorize","effect":"deny",` +
 		`"reason":"policy-forbid","principal":"https://login.example#alice","server":"files","method":"tools/call","target":"read_file",` +
 		`"era":"modern","client":"editor","actors":["agent@https://login.example","boss@https://x.example"],"session":"0123456789abcdef",` +
-		`"trail":[{"stage":"accept","effect":"allow","reason":"ok"},{"stage":"authorize","effect":"deny","reason":"policy-forbid","detail":"rule 7"}],` +
+		`"trail":[{"stage":"accept","effect":"allow","reason":"ok"},{"stage":"authorize","effect":"deny","reason":"policy-forbid","detail":"rule 7",` +
+		`"findings":[{"guard":"policy","reason":"policy-forbid","path":"p.cedar#no"},{"guard":"policy","reason":"policy-error"}]}],` +
 		`"duration_us":1234,"detail":{"a":"1","b":"2","c.d":"3"}}`
 	if diff := cmp.Diff(want, string(e.Append(nil))); diff != "" {
 		t.Error(diff)
@@ -164,7 +167,7 @@ func TestLongestLineFits(t *testing.T) {
 		Method: worst, Target: worst, Era: worst, Client: worst, Session: worst, Duration: 1<<63 - 1, Detail: map[string]string{},
 	}
 	for range 10 * MaxTrail {
-		e.Trail = append(e.Trail, Step{worst, worst, worst, worst})
+		e.Trail = append(e.Trail, Step{worst, worst, worst, worst, slices.Repeat([]Finding{{worst, worst, worst}}, 10)})
 	}
 	for i := range 10 * MaxDetail {
 		e.Detail[fmt.Sprintf("%064d", i)] = worst
@@ -180,6 +183,13 @@ func TestLongestLineFits(t *testing.T) {
 	last := l.Trail[len(l.Trail)-1]
 	if len(l.Trail) != MaxTrail || last.Reason != "trail-cut" || last.Detail != "577 steps left out" {
 		t.Errorf("%d steps, the last %+v", len(l.Trail), last)
+	}
+	found := 0
+	for _, s := range l.Trail {
+		found += len(s.Findings)
+	}
+	if found != MaxFindings {
+		t.Errorf("%d findings", found)
 	}
 	if _, ok := l.Detail[fmt.Sprintf("%064d", MaxDetail-1)]; len(l.Detail) != MaxDetail || !ok {
 		t.Errorf("%d details, the first ones kept: %v", len(l.Detail), ok)
@@ -219,6 +229,7 @@ func FuzzAppend(f *testing.F) {
 	f.Fuzz(func(t *testing.T, reason, principal, target, era, detail string) {
 		e := full()
 		e.Reason, e.Principal, e.Target, e.Era, e.Detail["z"], e.Trail[1].Detail = reason, principal, target, era, detail, detail
+		e.Trail[1].Findings[0] = Finding{Guard: era, Reason: reason, Path: target}
 		b := e.Append(nil)
 		if len(b) > MaxLine || !utf8.Valid(b) || !json.Valid(b) {
 			t.Fatalf("not a line: %q", b)

@@ -92,6 +92,7 @@ func appendTrail(dst []byte, trail []Step) []byte {
 		left = len(trail) - (MaxTrail - 1)
 		trail = trail[:MaxTrail-1]
 	}
+	found := 0
 	dst = append(dst, '[')
 	for i := range trail {
 		if i > 0 {
@@ -107,6 +108,26 @@ func appendTrail(dst []byte, trail []Step) []byte {
 		if s.Detail != "" {
 			dst = append(dst, `,"detail":`...)
 			dst = appendText(dst, s.Detail, boundStep)
+		}
+		for j := range s.Findings[:min(len(s.Findings), MaxFindings-found)] {
+			f := &s.Findings[j]
+			if j == 0 {
+				dst = append(dst, `,"findings":[{"guard":`...)
+			} else {
+				dst = append(dst, `,{"guard":`...)
+			}
+			dst = appendText(dst, f.Guard, boundStage)
+			dst = append(dst, `,"reason":`...)
+			dst = appendText(dst, f.Reason, boundReason)
+			if f.Path != "" {
+				dst = append(dst, `,"path":`...)
+				dst = appendText(dst, f.Path, boundStep)
+			}
+			dst = append(dst, '}')
+		}
+		if n := min(len(s.Findings), MaxFindings-found); n > 0 {
+			found += n
+			dst = append(dst, ']')
 		}
 		dst = append(dst, '}')
 	}

@@ -44,12 +44,24 @@ func (g *Gateway) outcome(ctx context.Context, c *call.Call, in *inbound, out ou
 	e.Detail = missed
 	e.Stage, e.Effect, e.Reason = v.Stage.String(), v.Effect.String(), string(v.Reason)
 	for _, d := range c.Trail() {
-		e.Trail = append(e.Trail, audit.Step{Stage: d.Stage.String(), Effect: d.Effect.String(), Reason: string(d.Reason), Detail: d.Detail})
+		e.Trail = append(e.Trail, audit.Step{Stage: d.Stage.String(), Effect: d.Effect.String(), Reason: string(d.Reason), Detail: d.Detail, Findings: findings(d)})
 	}
 	e.Duration = e.Time.Sub(c.Started)
 	if err := g.recorder(c.Target.Server).Record(context.WithoutCancel(ctx), &e); err != nil {
 		g.o.Logger.Error("the record cannot be written", "err", err)
 	}
+}
+
+// findings are what a verdict rests on, as the record has them.
+func findings(d call.Decision) []audit.Finding {
+	if len(d.Findings) == 0 {
+		return nil
+	}
+	out := make([]audit.Finding, len(d.Findings))
+	for i, f := range d.Findings {
+		out[i] = audit.Finding{Guard: f.Guard, Reason: string(f.Reason), Path: f.Path}
+	}
+	return out
 }
 
 // contained makes a panic of work that is done for a call in another goroutine
