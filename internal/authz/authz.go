@@ -7,6 +7,7 @@ package authz
 
 import (
 	"context"
+	"time"
 
 	"github.com/munjigi/munjigi/internal/call"
 )
@@ -17,6 +18,9 @@ type Query struct {
 	Principal call.Principal
 	Target    call.Target
 	Arguments []byte
+	Asked     call.Asked
+	// Time is when it is asked; the zero time is now.
+	Time time.Time
 }
 
 // Decider answers queries. Any error inside it is a deny.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"hash/maphash"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,15 @@ type Generations struct {
 	Policy, Pins, Revocation uint64
 }
 
+// Asked is how a request was made. The zero Asked says nothing.
+type Asked struct {
+	// Era is "modern" or "legacy"; empty when nobody said.
+	Era string
+	// Address is the other end of the connection; not valid where there is no
+	// network between.
+	Address netip.Addr
+}
+
 // Call is one request being judged. Its trail only grows.
 type Call struct {
 	ID        ID
@@ -43,6 +53,8 @@ type Call struct {
 	Principal Principal
 	Target    Target
 	Session   string // key of the legacy session; empty when stateless
+	// Asked is how it was asked, which does not change after decode.
+	Asked Asked
 
 	mu     sync.Mutex
 	trail  []Decision
@@ -78,7 +90,7 @@ func (c *Call) Pass(s Stage) bool {
 // target, for work that one message makes at several servers. It inherits the
 // stages up to Decode; what follows must allow it anew.
 func (c *Call) Fork(t Target) *Call {
-	f := &Call{ID: c.ID, Started: c.Started, Deadline: c.Deadline, Principal: c.Principal, Target: t, Session: c.Session}
+	f := &Call{ID: c.ID, Started: c.Started, Deadline: c.Deadline, Principal: c.Principal, Target: t, Session: c.Session, Asked: c.Asked}
 	c.mu.Lock()
 	f.passed = c.passed & (1<<Accept | 1<<Authenticate | 1<<Admit | 1<<Decode)
 	f.denied = c.denied

@@ -132,6 +132,9 @@ func (p Principal) Valid() bool { return p.key != "" }
 // Key is an injective text of issuer and subject, for use in keys.
 func (p Principal) Key() string { return p.key }
 
+// Kind says what sort of caller it is, without a copy of the identity.
+func (p Principal) Kind() Kind { return p.id.Kind }
+
 // SplitKey takes a Key apart. It is not ok for a text that is none.
 func SplitKey(key string) (issuer, subject string, ok bool) {
 	digits, rest, ok := strings.Cut(key, ":")

@@ -60,7 +60,7 @@ func (g *Gateway) still(ctx context.Context, c *call.Call, in *inbound, cl *call
 
 // queryOf is the question that a call puts to the decision point.
 func queryOf(c *call.Call, in *inbound) authz.Query {
-	q := authz.Query{Principal: c.Principal, Target: c.Target}
+	q := authz.Query{Principal: c.Principal, Target: c.Target, Asked: c.Asked}
 	q.Arguments, _ = in.params.Get("arguments")
 	return q
 }

@@ -171,7 +171,7 @@ func (g *Gateway) sideOnce(ctx context.Context, c *call.Call, in *inbound, t cal
 	f := c.Fork(t)
 	f.Pass(call.Resolve)
 	f.Pass(call.Validate)
-	d := g.o.Authz.Decide(ctx, authz.Query{Principal: c.Principal, Target: t})
+	d := g.o.Authz.Decide(ctx, authz.Query{Principal: c.Principal, Target: t, Asked: c.Asked})
 	d.Stage = call.Authorize
 	if in.server == "" && !g.allowed(c, in, t) {
 		d = call.Decision{Stage: call.Authorize, Reason: call.ReasonInsufficientScope}

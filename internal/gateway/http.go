@@ -228,6 +228,7 @@ func (g *Gateway) sessionContext(r *http.Request, in *inbound) context.Context {
 func (g *Gateway) serveSession(c *call.Call, in *inbound, out *httpOut) {
 	r := in.http
 	in.era = mcp.Legacy
+	c.Asked = in.how()
 	in.msg.Kind = mcp.Notification
 	c.Target = call.Target{Server: g.known(in.server), Method: "http/" + strings.ToLower(r.Method)}
 	ctx := r.Context()

@@ -19,7 +19,7 @@ func (g *Gateway) inform(ctx context.Context, c *call.Call, in *inbound, servers
 		f := c.Fork(call.Target{Server: server, Method: in.msg.Method})
 		f.Pass(call.Resolve)
 		f.Pass(call.Validate)
-		d := g.o.Authz.Decide(ctx, authz.Query{Principal: c.Principal, Target: f.Target})
+		d := g.o.Authz.Decide(ctx, authz.Query{Principal: c.Principal, Target: f.Target, Asked: c.Asked})
 		d.Stage = call.Authorize
 		if in.server == "" && !g.allowed(c, in, f.Target) {
 			d = call.Decision{Stage: call.Authorize, Reason: call.ReasonInsufficientScope}

@@ -104,7 +104,7 @@ func (g *Gateway) listenTo(ctx context.Context, c *call.Call, in *inbound, p par
 	f := c.Fork(call.Target{Server: p.server, Method: mcp.MethodListen})
 	f.Pass(call.Resolve)
 	f.Pass(call.Validate)
-	d := g.o.Authz.Decide(ctx, authz.Query{Principal: c.Principal, Target: f.Target})
+	d := g.o.Authz.Decide(ctx, authz.Query{Principal: c.Principal, Target: f.Target, Asked: c.Asked})
 	d.Stage = call.Authorize
 	if in.server == "" && !g.allowed(c, in, f.Target) {
 		d = call.Decision{Stage: call.Authorize, Reason: call.ReasonInsufficientScope}
@@ -130,7 +130,7 @@ func (g *Gateway) lasting(c *call.Call) func() call.Generations {
 	return func() call.Generations {
 		now := g.o.Generations()
 		if now != began && g.o.Authn.Current(c.Principal) &&
-			g.o.Authz.Decide(context.Background(), authz.Query{Principal: c.Principal, Target: c.Target}).Effect.Passes() {
+			g.o.Authz.Decide(context.Background(), authz.Query{Principal: c.Principal, Target: c.Target, Asked: c.Asked}).Effect.Passes() {
 			return began
 		}
 		return now

@@ -356,7 +356,7 @@ func (g *Gateway) authorize(ctx context.Context, c *call.Call, in *inbound) *ref
 	connects := c.Target.Name == connectTool && in.msg.Method == mcp.MethodToolsCall && (in.need != nil || in.connected)
 	if connects {
 		// Our own tool does nothing at the server but what a list does.
-		q = authz.Query{Principal: c.Principal, Target: call.Target{Server: c.Target.Server, Method: mcp.MethodToolsList}}
+		q = authz.Query{Principal: c.Principal, Target: call.Target{Server: c.Target.Server, Method: mcp.MethodToolsList}, Asked: c.Asked}
 	}
 	if in.msg.Kind == mcp.Request && in.route.Name != "" && !connects {
 		if !g.o.Authz.Lists(ctx, q) {

@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -111,6 +112,17 @@ func namesToken(query string) bool {
 	}
 	plain, err := url.QueryUnescape(query)
 	return err == nil && strings.Contains(strings.ToLower(plain), "token") || strings.Contains(strings.ToLower(query), "token")
+}
+
+// how says how a message came, as far as it is known.
+func (in *inbound) how() call.Asked {
+	a := call.Asked{Era: in.era.String()}
+	if in.http != nil {
+		if from, err := netip.ParseAddrPort(in.http.RemoteAddr); err == nil {
+			a.Address = from.Addr().Unmap().WithZone("")
+		}
+	}
+	return a
 }
 
 // unproved is the refusal of a caller that the authenticator did not let in. It
@@ -231,6 +243,7 @@ func (g *Gateway) decode(c *call.Call, in *inbound) *refusal {
 	if ref := g.era(c, in); ref != nil {
 		return ref
 	}
+	c.Asked = in.how()
 	c.Pass(call.Decode)
 	return nil
 }

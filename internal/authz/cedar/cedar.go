@@ -26,11 +26,6 @@ package cedar
 
 import (
 	"context"
-	"slices"
-	"strings"
-
-	cedar "github.com/cedar-policy/cedar-go"
-	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/munjigi/munjigi/internal/authz"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
@@ -67,13 +62,20 @@ type Options struct {
 	Limits strictjson.Limits
 }
 
-// Decider decides by one snapshot of policies. It is immutable and safe for
-// concurrent use. The zero Decider denies everything.
+// Decider decides by one snapshot of policies, which never changes, and is safe
+// for concurrent use. The zero Decider denies everything.
+//
+// It remembers which policies concern a caller and a target, and what they say
+// of it where they look at nothing that changes from call to call.
 type Decider struct {
 	index  *index
 	groups []*entry // forbids that depend on groups
 	rules  map[string]rule
 	limits strictjson.Limits
+	// claims and authTime say that some policy looks at them.
+	claims, authTime bool
+	plans            memo[*plan]
+	lists            memo[bool]
 }
 
 var _ authz.Decider = (*Decider)(nil)
@@ -99,6 +101,8 @@ func New(p *Policies, o Options) (*Decider, error) {
 		if e.groups && e.forbids() {
 			d.groups = append(d.groups, e)
 		}
+		d.claims = d.claims || e.attributes[attrClaims]
+		d.authTime = d.authTime || e.attributes[attrAuthTime] || e.reads(contextAuthAge)
 	}
 	return d, nil
 }
@@ -121,102 +125,19 @@ func (o *outcome) bar(why call.Reason, path string) {
 }
 
 // Decide implements authz.Decider. The decision's detail is empty; its
-// findings name the policies that decided, for the record.
+// findings name the policies that decided, for the record. They are shared:
+// read them.
 func (d *Decider) Decide(_ context.Context, q authz.Query) (dec call.Decision) {
 	dec = call.Decision{Effect: call.Deny, Stage: call.Authorize, Reason: call.ReasonNotPermitted}
-	var o outcome
 	defer func() {
 		if r := recover(); r != nil {
 			dec = call.Decision{Effect: call.Deny, Stage: call.Authorize, Reason: call.ReasonNotPermitted,
 				Findings: []call.Finding{{Guard: Guard, Reason: ReasonFailed}}}
 		}
 	}()
-	d.decide(q, &o)
-	slices.SortStableFunc(o.findings, func(a, b call.Finding) int { return strings.Compare(a.Path, b.Path) })
-	dec.Findings = o.findings
-	if o.allowed && !o.barred {
-		dec.Effect, dec.Reason = call.Allow, call.ReasonOK
+	p := d.planOf(q)
+	if p.decided {
+		return p.decision
 	}
-	return dec
-}
-
-func (d *Decider) decide(q authz.Query, o *outcome) {
-	r, known := d.rules[q.Target.Method]
-	if !known || d.index == nil {
-		o.bar(ReasonMethod, "")
-		return
-	}
-	c, err := newCaller(q.Principal, d.limits)
-	if err != nil || !q.Principal.Valid() {
-		o.bar(ReasonCaller, "")
-		return
-	}
-	for _, kind := range r.kinds {
-		target, err := targetEntity(kind, q.Target)
-		if err != nil {
-			o.bar(ReasonTarget, "")
-			return
-		}
-		allowed := d.judge(c, r, target, q, o)
-		if use := useOf(kind); use != "" && use != r.action {
-			can, barred := d.could(c, use, target)
-			if barred {
-				o.bar(ReasonUnlisted, "")
-			}
-			allowed = allowed && can
-		}
-		o.allowed = o.allowed || allowed
-	}
-	if !o.allowed && !o.barred {
-		o.findings = nil
-		o.note(ReasonNoPermit, "")
-	}
-}
-
-// judge evaluates every policy that could match one request.
-func (d *Decider) judge(c caller, r rule, target types.Entity, q authz.Query, o *outcome) (allowed bool) {
-	action := types.Entity{UID: actionUID(r.action)}
-	found := d.index.find(c.entity, action, target)
-	if c.id.GroupsUnknown {
-		for _, e := range d.groups {
-			if e.couldBe(c.entity.UID.Type, action, target) {
-				o.bar(ReasonGroups, string(e.name))
-			}
-		}
-		found = slices.DeleteFunc(found, func(e *entry) bool { return e.groups })
-	}
-	principal, err := c.with(found, false)
-	if err != nil {
-		o.bar(ReasonClaims, "")
-		return false
-	}
-	fields := types.RecordMap{}
-	if slices.ContainsFunc(found, func(e *entry) bool { return e.context }) {
-		fields["method"] = types.String(q.Target.Method)
-		if r.arguments {
-			args := q.Arguments
-			if args == nil {
-				args = []byte("{}")
-			}
-			v, err := record(args, d.limits)
-			if err != nil {
-				o.bar(ReasonArguments, "")
-				return false
-			}
-			fields["arguments"] = v
-		}
-	}
-	verdict, why := cedar.Authorize(policies(found), two{principal, target}, cedar.Request{
-		Principal: principal.UID, Action: action.UID, Resource: target.UID, Context: types.NewRecord(fields)})
-	for _, e := range why.Errors {
-		o.bar(ReasonError, string(e.PolicyID))
-	}
-	for _, reason := range why.Reasons {
-		if verdict == cedar.Allow {
-			o.note(ReasonPermit, string(reason.PolicyID))
-		} else {
-			o.bar(ReasonForbid, string(reason.PolicyID))
-		}
-	}
-	return verdict == cedar.Allow
+	return p.decide(d.limits, q)
 }

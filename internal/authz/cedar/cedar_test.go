@@ -200,7 +200,7 @@ func TestAPolicyThatFailsToEvaluateDenies(t *testing.T) {
 		"a forbid of another type":      `forbid(` + act + `) when { context.arguments.n > 5 };`,
 		"a forbid with an overflow":     `forbid(` + act + `) when { 9223372036854775807 + context.arguments.one > 0 };`,
 		"a forbid with a bad address":   `forbid(` + act + `) when { ip(context.arguments.n).isLoopback() };`,
-		"a permit that fails":           `permit(` + act + `) when { context.nothing };`,
+		"a permit that fails":           `permit(` + act + `) when { context.address.isLoopback() };`,
 		"a condition that is no truth":  `forbid(` + act + `) when { context.method };`,
 		"a claim that is not there":     `forbid(` + act + `) when { principal.claims.department == "x" };`,
 	} {

@@ -16,9 +16,29 @@ type entry struct {
 	// principal, action and resource are its scope.
 	principal, action, resource head
 	// attributes are the names that its conditions ask any entity or record
-	// for; context and groups say what else they read.
-	attributes      map[types.String]bool
-	context, groups bool
+	// for; groups says that one of them, or its scope, is about groups.
+	attributes map[types.String]bool
+	groups     bool
+	// context are the names that it asks the context for; contextUses counts
+	// the places, and those where it asks for a name.
+	context                  map[types.String]bool
+	contextUses, contextAsks int
+}
+
+// reads reports whether a condition looks at a member of the context.
+func (e *entry) reads(name types.String) bool {
+	return e.contextUses > e.contextAsks || e.context[name]
+}
+
+// varies reports whether a condition looks at what is another from one call of
+// a target to the next.
+func (e *entry) varies() bool {
+	for name := range e.context {
+		if name != contextMethod {
+			return true
+		}
+	}
+	return e.contextUses > e.contextAsks
 }
 
 func (e *entry) forbids() bool { return e.policy.Effect() == cedar.Forbid }
@@ -152,13 +172,28 @@ func (e *entry) read(n ast.IsNode, say func(string)) {
 		e.attributes[name] = true
 		e.groups = e.groups || name == attrGroups
 	}
+	asked := func(of ast.IsNode, name types.String) {
+		attribute(name)
+		if v, ok := of.(ast.NodeTypeVariable); ok && v.Name == "context" {
+			if e.context == nil {
+				e.context = map[types.String]bool{}
+			}
+			e.context[name] = true
+			e.contextAsks++
+			if !slices.Contains(contextNames(), name) {
+				say(fmt.Sprintf("there is no context.%s; the context has %s", name, contextWords()))
+			}
+		}
+	}
 	switch v := n.(type) {
 	case ast.NodeTypeVariable:
-		e.context = e.context || v.Name == "context"
+		if v.Name == "context" {
+			e.contextUses++
+		}
 	case ast.NodeTypeAccess:
-		attribute(v.Value)
+		asked(v.Arg, v.Value)
 	case ast.NodeTypeHas:
-		attribute(v.Value)
+		asked(v.Arg, v.Value)
 	case ast.NodeTypeIs:
 		say(typeProblem(v.EntityType))
 	case ast.NodeTypeIsIn:

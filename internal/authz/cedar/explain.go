@@ -107,15 +107,9 @@ func (d *Decider) environment(c caller, r rule, target types.Entity, q authz.Que
 	if err != nil {
 		return eval.Env{}, err
 	}
-	fields := types.RecordMap{"method": types.String(q.Target.Method)}
-	if r.arguments && slices.ContainsFunc(found, func(e *entry) bool { return e.context }) {
-		args := q.Arguments
-		if args == nil {
-			args = []byte("{}")
-		}
-		if fields["arguments"], err = record(args, d.limits); err != nil {
-			return eval.Env{}, err
-		}
+	fields, err := contextOf(found, r, d.limits, q)
+	if err != nil {
+		return eval.Env{}, err
 	}
 	return eval.Env{Entities: two{principal, target}, Principal: principal.UID, Action: actionUID(r.action), Resource: target.UID,
 		Context: types.NewRecord(fields)}, nil

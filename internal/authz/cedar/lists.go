@@ -22,8 +22,27 @@ func (d *Decider) Lists(_ context.Context, q authz.Query) (shown bool) {
 			shown = false
 		}
 	}()
+	if !q.Principal.Valid() {
+		return false
+	}
+	claims, _ := d.restsOn(q.Principal) // a list knows nothing of when somebody signed in
+	k, keep := questionOf(q)
+	if keep {
+		if shown, ok := d.lists.get(k, claims, 0); ok {
+			return shown
+		}
+	}
+	shown = d.shows(q)
+	if keep {
+		d.lists.put(k, remembered[bool]{claims: claims, answer: shown})
+	}
+	return shown
+}
+
+// shows is Lists without what is remembered.
+func (d *Decider) shows(q authz.Query) (shown bool) {
 	r, known := d.rules[q.Target.Method]
-	if !known || d.index == nil || !q.Principal.Valid() {
+	if !known || d.index == nil {
 		return false
 	}
 	c, err := newCaller(q.Principal, d.limits)

@@ -3,9 +3,11 @@ package cedar
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	cedar "github.com/cedar-policy/cedar-go"
 
@@ -89,7 +91,7 @@ func (m maker) truth(depth int) string {
 			return "(" + a + " == " + b + ")"
 		}
 	}
-	switch m.IntN(14) {
+	switch m.IntN(15) {
 	case 0:
 		return m.pick("true", "false")
 	case 1:
@@ -116,6 +118,9 @@ func (m maker) truth(depth int) string {
 		return "(context == " + m.pick(`{method: "tools/call", arguments: {}}`, "{}", "context.arguments") + ")"
 	case 12:
 		return m.any()
+	case 13:
+		return m.pick(`(context.era == "modern")`, `(context has address && context.address.isInRange(ip("10.0.0.0/8")))`, `(context.auth_age < 9)`,
+			`(context.time < datetime("2026-01-01"))`, `(context.method == "tools/call")`)
 	}
 	return "(resource == " + m.target() + ")"
 }
@@ -162,6 +167,13 @@ func (m maker) query() authz.Query {
 		q.Target.Method = m.pick(mcp.MethodToolsCall, mcp.MethodPromptsGet, mcp.MethodResourcesRead)
 	}
 	if m.IntN(4) > 0 {
+		q.Asked = call.Asked{Era: m.pick("modern", "legacy"), Address: netip.MustParseAddr(m.pick("10.1.1.1", "192.0.2.1", "2001:db8::1"))}
+	}
+	q.Time = time.Unix(int64(5+m.IntN(20)), 0)
+	if m.IntN(2) == 0 {
+		q.Time = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+	}
+	if m.IntN(4) > 0 {
 		q.Arguments = []byte(m.pick(`{}`, `{"s":"x"}`, `{"n":5}`, `{"n":9223372036854775807,"s":"sales"}`, `{"o":{"s":"a"},"list":[1,2]}`,
 			`{"s":"x","n":1.5,"o":null}`, `{"n":"5","o":"x"}`, `{"n":1e999}`, `nonsense`))
 	}
@@ -186,8 +198,7 @@ func agree(t *testing.T, seed1, seed2 uint64) (allowed, listed int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flat := *d
-	flat.index = &index{all: d.index.all, rest: bucket{any: d.index.all}}
+	flat := &Decider{index: &index{all: d.index.all, rest: bucket{any: d.index.all}}, groups: d.groups, rules: d.rules, limits: d.limits, claims: d.claims, authTime: d.authTime}
 	for range 20 {
 		q := m.query()
 		dec, full := d.Decide(t.Context(), q), flat.Decide(t.Context(), q)
@@ -205,6 +216,7 @@ func agree(t *testing.T, seed1, seed2 uint64) (allowed, listed int) {
 			t.Errorf("seed %d %d: the list depends on arguments", seed1, seed2)
 		}
 		explains(t, d, q, dec, text)
+		remembers(t, d, flat, q, m, text)
 		if dec.Effect == call.Allow {
 			allowed++
 			if !shown {
@@ -223,6 +235,33 @@ func agree(t *testing.T, seed1, seed2 uint64) (allowed, listed int) {
 		}
 	}
 	return allowed, listed
+}
+
+// remembers holds that what was asked before changes no answer: for the same
+// question, for one that differs only in what a memo does not have in its key,
+// and for the same caller with other rights.
+func remembers(t *testing.T, d, flat *Decider, q authz.Query, m maker, text string) {
+	t.Helper()
+	id := q.Principal.Identity()
+	id.Claims = []byte(m.pick(`{}`, `{"dept":"sales"}`, `{"dept":"x"}`))
+	id.AuthTime = int64(m.IntN(20))
+	if m.IntN(3) == 0 {
+		id.Groups, id.GroupsUnknown = nil, m.IntN(2) == 0
+	}
+	now := m.query()
+	now.Principal, now.Target = call.NewPrincipal(id), q.Target
+	fresh := func() *Decider {
+		return &Decider{index: flat.index, groups: flat.groups, rules: flat.rules, limits: flat.limits, claims: flat.claims, authTime: flat.authTime}
+	}
+	for _, again := range []authz.Query{q, now, q} {
+		want, wantListed := fresh().Decide(t.Context(), again), fresh().Lists(t.Context(), again)
+		if got := d.Decide(t.Context(), again); got.Effect != want.Effect {
+			t.Errorf("remembered %v, anew %v\n%+v\n%+v %s\n%s", got, want, again.Principal.Identity(), again.Target, again.Arguments, text)
+		}
+		if d.Lists(t.Context(), again) != wantListed {
+			t.Errorf("remembered another list than %v\n%+v\n%+v\n%s", wantListed, again.Principal.Identity(), again.Target, text)
+		}
+	}
 }
 
 // explains holds an explanation to the decision that it explains.
@@ -270,13 +309,12 @@ func failsNowhere(t *testing.T, d *Decider, q authz.Query) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := q.Arguments
-	if args == nil {
-		args = []byte("{}")
-	}
-	fields := cedar.RecordMap{"method": cedar.String(q.Target.Method)}
-	if v, err := record(args, d.limits); err == nil && r.arguments {
-		fields["arguments"] = v
+	fields, err := contextOf(d.index.all, r, d.limits, q)
+	if err != nil {
+		q.Arguments = nil // what no policy in scope reads may be broken
+		if fields, err = contextOf(d.index.all, r, d.limits, q); err != nil {
+			t.Fatal(err)
+		}
 	}
 	permitted := false
 	for _, kind := range r.kinds {
