@@ -67,6 +67,8 @@ func floorOf(pkg string) (level, bool) {
 		"internal/importer":               implementation,
 		"internal/keys/file":              implementation,
 		"internal/pages":                  implementation,
+		"internal/oauthserver/clients":    implementation,
+		"internal/oauthserver/consent":    implementation,
 		"internal/store/sqlite":           implementation,
 		"internal/upstream/bridge":        implementation,
 		"internal/upstream/stdio":         implementation,

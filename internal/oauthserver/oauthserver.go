@@ -102,6 +102,9 @@ type Client struct {
 	Name string
 	// Host is the host of the metadata document, as in a URL; "" for others.
 	Host string
+	// Unvouched says that the operator named neither the document nor its host:
+	// any host is believed here, and the person is told so.
+	Unvouched bool
 	// RedirectURIs are compared by Redirects: https, or http to loopback.
 	RedirectURIs []string
 	Auth         AuthMethod
