@@ -170,7 +170,7 @@ func (i *goldenIssuer) token(kind, args string) (string, error) {
 			claims["cnf"] = map[string]string{"jkt": jkt}
 		case "x5t":
 			claims["cnf"] = map[string]string{"x5t#S256": value}
-		case "exp", "iat", "nbf":
+		case "exp", "iat", "nbf", "auth_time":
 			seconds, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
 			if value == "absent" {
 				delete(claims, name)

@@ -177,7 +177,11 @@ func playArchive(t *testing.T, a *txtar.Archive) []txtar.File {
 	for name, v := range places {
 		conf = strings.ReplaceAll(conf, "${"+name+"}", v)
 	}
-	g := openGateway(t, ctx, conf)
+	policy := allowAll
+	if hasSection(a, "policy.cedar") {
+		policy = strings.ReplaceAll(section(a, "policy.cedar"), "${issuer}", places["issuer"])
+	}
+	g := openGatewayUnder(t, ctx, conf, policy)
 	shown = append(shown, fmt.Sprintf("%q", "PATH="+stdio.DefaultPath()), "the default PATH")
 	shown = append(shown, g.base, "«gateway»", strings.TrimPrefix(g.base, "http://"), "«gateway host»")
 	v := newViews(shown...)
@@ -225,8 +229,16 @@ func playArchive(t *testing.T, a *txtar.Archive) []txtar.File {
 	return out
 }
 
+const allowAll = "permit (principal, action, resource);\n"
+
 // openGateway builds and serves a gateway of a config on a port of its own.
 func openGateway(t *testing.T, ctx context.Context, conf string) *gatewayUnderTest {
+	t.Helper()
+	return openGatewayUnder(t, ctx, conf, allowAll)
+}
+
+// openGatewayUnder gives policy.cedar beside the config.
+func openGatewayUnder(t *testing.T, ctx context.Context, conf, policy string) *gatewayUnderTest {
 	t.Helper()
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
@@ -236,7 +248,7 @@ func openGateway(t *testing.T, ctx context.Context, conf string) *gatewayUnderTe
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
 	conf = "listen: " + l.Addr().String() + "\ndata: " + data + "\n" + strings.ReplaceAll(conf, "${gateway}", "http://"+l.Addr().String())
-	if err := os.WriteFile(filepath.Join(dir, "policy.cedar"), []byte("permit (principal, action, resource);\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "policy.cedar"), []byte(policy), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := app.Build(func(string) string { return "" }).Parse(filepath.Join(dir, "munjigi.yaml"), []byte(conf))

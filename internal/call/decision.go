@@ -1,5 +1,7 @@
 package call
 
+import "time"
+
 // Effect is what a stage says. The zero effect is Deny.
 type Effect uint8
 
@@ -107,6 +109,8 @@ const (
 	ReasonCallLost           Reason = "call-lost"
 	ReasonMissingCapability  Reason = "missing-capability"
 	ReasonInsufficientScope  Reason = "insufficient-scope"
+	ReasonStepUp             Reason = "step-up-needed"
+	ReasonApproval           Reason = "approval-needed"
 	ReasonNotPermitted       Reason = "not-permitted"
 	ReasonNoCredential       Reason = "credential-unavailable"
 	ReasonCredentialRefused  Reason = "credential-refused"
@@ -148,4 +152,22 @@ type Decision struct {
 	// Say tells the caller how to do better; empty leaves the words to the
 	// reason.
 	Say string
+	// Needs is what would let the call pass, where it is challenged or held.
+	Needs *Requirement
+}
+
+// Requirement is what a call lacks that could have it: a newer or stronger
+// proof (Challenge), or the word of a person (Hold).
+type Requirement struct {
+	// ACR are values of which the sign-in must have one, the best first; AMR
+	// methods that it must all have used; MaxAge is how old it may be, 0 for any
+	// age (RFC 9470 section 3).
+	ACR, AMR []string
+	MaxAge   time.Duration
+	// Scopes must be in the token too.
+	Scopes []string
+	// Approvers name who may approve, each on its own; empty is the operator.
+	Approvers []string
+	// Checks name what holds the call, each as check/reason.
+	Checks []string
 }

@@ -115,6 +115,10 @@ func refuseDecision(d call.Decision) *refusal {
 		r.code, r.text, r.words = mcp.CodeInvalidRequest, "the server's protocol version has no way to say this", true
 	case call.ReasonInsufficientScope:
 		r.status, r.text = http.StatusForbidden, "the token lacks a scope that this needs: ask for the one that WWW-Authenticate names"
+	case call.ReasonStepUp:
+		r.status, r.text = http.StatusUnauthorized, "this needs a newer or stronger sign-in: the person has to sign in again, then repeat the call"
+	case call.ReasonApproval:
+		r.code, r.text, r.words = mcp.CodeInvalidRequest, "this needs the approval of a person", true
 	case call.ReasonNotPermitted:
 		r.code, r.text, r.words = mcp.CodeInvalidRequest, "this call is not permitted", true
 	case call.ReasonRecordFailed:

@@ -372,7 +372,10 @@ func (g *Gateway) authorize(ctx context.Context, c *call.Call, in *inbound) *ref
 	d.Stage = call.Authorize
 	if !c.Decide(d) {
 		r := refuseDecision(d)
-		if d.Detail != "" && d.Reason == call.ReasonNotPermitted {
+		switch {
+		case d.Effect == call.Challenge && d.Needs != nil:
+			g.demand(c, in, r)
+		case d.Detail != "" && d.Reason == call.ReasonNotPermitted:
 			r.text = "this call is not permitted: " + d.Detail
 		}
 		return r

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/mcp"
@@ -117,20 +119,67 @@ func (g *Gateway) scoped(c *call.Call, in *inbound, t call.Target) *refusal {
 	if need == "" || res.ScopesIgnored[id.Issuer] || t.Server == mergedName || slices.Contains(id.Scopes, need) {
 		return nil
 	}
-	// What the token has already of this resource is asked for again, so that
-	// the next token does not lose it.
-	ask := []string{need}
-	for _, s := range res.Scopes {
-		if slices.Contains(id.Scopes, s) {
+	r := deny(c, call.Authorize, call.ReasonInsufficientScope, need)
+	r.challenge = g.lacks(c, in, []string{need})
+	return r
+}
+
+// lacks is the challenge for scopes that a token does not have. What it has
+// already of this resource is asked for again, so that the next token does not
+// lose it.
+func (g *Gateway) lacks(c *call.Call, in *inbound, need []string) string {
+	return g.strengthened(c, in, `error="insufficient_scope", scope="`+strings.Join(g.scopesWith(c, in, need), " ")+`"`)
+}
+
+func (g *Gateway) scopesWith(c *call.Call, in *inbound, need []string) []string {
+	ask, has := slices.Clone(need), c.Principal.Identity().Scopes
+	for _, s := range g.o.Resources[g.o.BaseURL+in.path].Scopes {
+		if slices.Contains(has, s) && !slices.Contains(ask, s) {
 			ask = append(ask, s)
 		}
 	}
-	r := deny(c, call.Authorize, call.ReasonInsufficientScope, need)
-	r.challenge = scheme(c.Principal) + ` error="insufficient_scope", scope="` + strings.Join(ask, " ") + `", resource_metadata="` + res.Metadata + `"`
-	if id.Confirmation.JKT != "" {
-		r.challenge += `, algs="` + strings.Join(res.Binding.Algorithms, " ") + `"`
+	return ask
+}
+
+// strengthened makes a challenge for a better token of the caller's own kind.
+func (g *Gateway) strengthened(c *call.Call, in *inbound, what string) string {
+	res := g.o.Resources[g.o.BaseURL+in.path]
+	challenge := scheme(c.Principal) + " " + what + `, resource_metadata="` + res.Metadata + `"`
+	if c.Principal.Identity().Confirmation.JKT != "" {
+		challenge += `, algs="` + strings.Join(res.Binding.Algorithms, " ") + `"`
 	}
-	return r
+	return challenge
+}
+
+// demand tells the caller what policy asks for beyond its token: by challenge
+// where there is somebody who can give another, in words elsewhere. The values
+// come from policy, which holds them to what a quoted string takes.
+func (g *Gateway) demand(c *call.Call, in *inbound, r *refusal) {
+	need := r.decision.Needs
+	if len(g.o.Resources) == 0 || in.http == nil {
+		// Nobody reads a challenge here.
+		if r.decision.Reason == call.ReasonInsufficientScope {
+			r.text = "this needs a scope that the caller does not have: " + strings.Join(need.Scopes, " ")
+		}
+		r.status, r.words = http.StatusOK, true
+		return
+	}
+	if r.decision.Reason == call.ReasonInsufficientScope {
+		r.status, r.challenge = http.StatusForbidden, g.lacks(c, in, need.Scopes)
+		return
+	}
+	// RFC 9470 section 3.
+	what := `error="insufficient_user_authentication", error_description="a newer or stronger sign-in is required"`
+	if len(need.ACR) > 0 {
+		what += `, acr_values="` + strings.Join(need.ACR, " ") + `"`
+	}
+	if need.MaxAge > 0 {
+		what += `, max_age="` + strconv.FormatInt(int64(need.MaxAge/time.Second), 10) + `"`
+	}
+	if len(need.Scopes) > 0 {
+		what += `, scope="` + strings.Join(g.scopesWith(c, in, need.Scopes), " ") + `"`
+	}
+	r.status, r.challenge = http.StatusUnauthorized, g.strengthened(c, in, what)
 }
 
 // scheme is the one by which a principal's token has to come.

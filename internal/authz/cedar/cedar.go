@@ -111,6 +111,9 @@ func New(p *Policies, o Options) (*Decider, error) {
 type outcome struct {
 	allowed, barred bool // barred: a forbid or a failure; it holds over any permit
 	findings        []call.Finding
+	// free: a permit matched that asks for nothing more; wants are those that do.
+	free  bool
+	wants []*needs
 }
 
 func (o *outcome) note(why call.Reason, path string) {

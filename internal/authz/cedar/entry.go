@@ -23,6 +23,8 @@ type entry struct {
 	// the places, and those where it asks for a name.
 	context                  map[types.String]bool
 	contextUses, contextAsks int
+	// needs is what the permit asks for beyond matching; nil for nothing.
+	needs *needs
 }
 
 // reads reports whether a condition looks at a member of the context.
@@ -31,8 +33,11 @@ func (e *entry) reads(name types.String) bool {
 }
 
 // varies reports whether a condition looks at what is another from one call of
-// a target to the next.
+// a target to the next, or the policy asks for what a caller gets and loses.
 func (e *entry) varies() bool {
+	if e.needs != nil {
+		return true
+	}
 	for name := range e.context {
 		if name != contextMethod {
 			return true

@@ -31,6 +31,9 @@ type Explanation struct {
 	Principal string `json:"principal"`
 	Action    string `json:"action"`
 	Resource  string `json:"resource"`
+	// Needs is what would let it pass: scope, step-up or approval; empty where it
+	// passes, or nothing would.
+	Needs string `json:"needs,omitempty"`
 	// Sentence is the decision in words.
 	Sentence string `json:"sentence"`
 	// Decided are the policies that decided, Near those that would have decided
@@ -56,7 +59,7 @@ type Line struct {
 // itself is Decide's.
 func (d *Decider) Explain(ctx context.Context, q authz.Query) Explanation {
 	dec := d.Decide(ctx, q)
-	x := Explanation{Allowed: dec.Effect == call.Allow, Listed: d.Lists(ctx, q)}
+	x := Explanation{Allowed: dec.Effect == call.Allow, Listed: d.Lists(ctx, q), Needs: needWord(dec)}
 	r, known := d.rules[q.Target.Method]
 	if !known || d.index == nil {
 		x.Sentence = fmt.Sprintf("No policy can permit %s: the method has no action.", q.Target.Method)
@@ -91,6 +94,9 @@ func (d *Decider) Explain(ctx context.Context, q authz.Query) Explanation {
 		if w := x.Near[i].Why; len(x.Decided) == 0 && len(w) > 0 && w[0] == overruled {
 			w[0] = "it matches, and that is not enough"
 		}
+	}
+	if dec.Needs != nil {
+		x.Also = append(x.Also, inWords(dec))
 	}
 	x.Sentence = sentence(x, dec)
 	return x
@@ -280,6 +286,9 @@ func sentence(x Explanation, dec call.Decision) string {
 	what := fmt.Sprintf("%s may %%s%s %s", x.Principal, x.Action, x.Resource)
 	if x.Allowed {
 		return fmt.Sprintf(what, "") + ", because a permit matches and no forbid does."
+	}
+	if x.Needs != "" {
+		return fmt.Sprintf(what, "") + " once more is there: every permit that matches asks for something. The least is below."
 	}
 	deny := fmt.Sprintf(what, "not ")
 	has := func(why call.Reason) bool {

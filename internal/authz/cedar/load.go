@@ -288,10 +288,12 @@ func (l *loader) policy(path string, p *cedar.Policy) {
 		l.ids[string(id)] = path + ":" + place
 		e.name = cedar.PolicyID(path + "#" + string(id))
 	}
+	e.needs = readNeeds(e, bad)
 	problems := e.inspect()
 	sort.Strings(problems)
 	for _, m := range problems {
 		bad(m, "mend the name: a policy that can never match protects nothing")
 	}
+	e.needsOfCalls(bad)
 	l.entries = append(l.entries, e)
 }

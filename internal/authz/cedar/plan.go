@@ -3,6 +3,7 @@ package cedar
 import (
 	"slices"
 	"strings"
+	"time"
 
 	cedar "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
@@ -148,6 +149,13 @@ func (p *plan) decide(l strictjson.Limits, q authz.Query) call.Decision {
 	dec.Findings = o.findings
 	if o.allowed && !o.barred {
 		dec.Effect, dec.Reason = call.Allow, call.ReasonOK
+		if !o.free {
+			now := q.Time
+			if now.IsZero() {
+				now = time.Now()
+			}
+			dec.Effect, dec.Reason, dec.Needs = least(o.wants, q.Principal.Identity(), now)
+		}
 	}
 	return dec
 }
@@ -167,6 +175,9 @@ func (p *plan) judge(s part, l strictjson.Limits, q authz.Query, o *outcome) (al
 	for _, reason := range why.Reasons {
 		if verdict == cedar.Allow {
 			o.note(ReasonPermit, string(reason.PolicyID))
+			if !s.refused {
+				o.wanted(s.found, reason.PolicyID, s.resource.UID.Type)
+			}
 		} else {
 			o.bar(ReasonForbid, string(reason.PolicyID))
 		}

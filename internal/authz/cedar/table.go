@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
@@ -41,8 +42,8 @@ type Person struct {
 	Claims        mapping  `yaml:"claims"`
 }
 
-// Case is one wanted decision. Want is allow or deny; Listed, where it is
-// given, is whether a list shows the target.
+// Case is one wanted decision. Want is allow, deny, or the need of an
+// Explanation; Listed, where it is given, is whether a list shows the target.
 type Case struct {
 	Who       string  `yaml:"who"`
 	Method    string  `yaml:"method"`
@@ -167,8 +168,8 @@ func ReadTable(b []byte) (*Table, error) {
 		switch {
 		case !ok:
 			return nil, fmt.Errorf("line %d: nobody is called %q under people", c.line, c.Who)
-		case c.Want != "allow" && c.Want != "deny":
-			return nil, fmt.Errorf("line %d: want is allow or deny", c.line)
+		case !slices.Contains([]string{"allow", "deny", needScope, needStepUp, needApproval}, c.Want):
+			return nil, fmt.Errorf("line %d: want is allow, deny, scope, step-up or approval", c.line)
 		case !who.Principal().Valid():
 			return nil, fmt.Errorf("line %d: %q needs an issuer, a subject and a kind that is user, workload, operator or anonymous", c.line, c.Who)
 		}
@@ -222,7 +223,13 @@ func (d *Decider) Play(ctx context.Context, t *Table) []Outcome {
 		} else if c.Listed != nil {
 			o.Want += ", not listed"
 		}
-		o.OK = x.Allowed == (c.Want == "allow") && (c.Listed == nil || *c.Listed == x.Listed)
+		got := x.Needs
+		if x.Allowed {
+			got = "allow"
+		} else if got == "" {
+			got = "deny"
+		}
+		o.OK = got == c.Want && (c.Listed == nil || *c.Listed == x.Listed)
 		out = append(out, o)
 	}
 	return out

@@ -12,7 +12,7 @@ func TestTableFaults(t *testing.T) {
 		"":                   "empty",
 		people + "cases: []": "no cases",
 		people + "cases: [ { who: z, want: allow, method: tools/call } ]":                                                     `nobody is called "z"`,
-		people + "cases: [ { who: a, want: yes, method: tools/call } ]":                                                       "want is allow or deny",
+		people + "cases: [ { who: a, want: yes, method: tools/call } ]":                                                       "want is allow, deny, scope, step-up or approval",
 		people + "cases: [ { who: nobody, want: deny, method: tools/call } ]":                                                 "needs an issuer",
 		people + "cases: [ { who: a, want: deny, method: tools/cal } ]":                                                       "no action for the method",
 		people + "cases: [ { who: a, want: deny, method: tools/call, arguments: [1] } ]":                                      "has to be a mapping",
