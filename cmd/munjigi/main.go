@@ -65,6 +65,7 @@ func commands() []command {
 		{name: "policy", summary: "check and test policies, and explain what they decide", run: cmdPolicy},
 		{name: "servers", summary: "show the servers and how each is reached", run: cmdServers},
 		{name: "guards", summary: "show what is on, and what is weaker than the safe defaults", run: cmdGuards},
+		{name: "inspect", summary: "judge texts by the guards: JSON lines in, verdicts out", run: cmdInspect},
 		{name: "sessions", summary: "list and end legacy sessions", run: cmdSessions},
 		{name: "tokens", summary: "list, make and revoke the tokens of clients", run: cmdTokens},
 		{name: "secrets", summary: "keep the values that a config names as sealed:NAME", run: cmdSecrets},

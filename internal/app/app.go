@@ -43,7 +43,6 @@ import (
 	"github.com/munjigi/munjigi/internal/demo"
 	"github.com/munjigi/munjigi/internal/gateway"
 	"github.com/munjigi/munjigi/internal/guard"
-	"github.com/munjigi/munjigi/internal/guard/all"
 	"github.com/munjigi/munjigi/internal/keys"
 	"github.com/munjigi/munjigi/internal/keys/file"
 	"github.com/munjigi/munjigi/internal/mcp"
@@ -262,12 +261,7 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 		servers[DemoServer], gw[DemoServer] = r, d
 		order, merged = []string{DemoServer}, []string{DemoServer}
 	}
-	modes, settings := map[string]guard.Mode{}, all.Settings{}
-	for _, g := range cfg.Guards {
-		settings.OpenTools = append(settings.OpenTools, g.InsecureUnknownProperties...)
-		modes[g.Name] = mode(g.Mode)
-	}
-	guards, err := guard.Build(all.Guards(settings), modes)
+	guards, err := guardsOf(cfg)
 	if err != nil {
 		return fail(err)
 	}

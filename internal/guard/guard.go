@@ -182,12 +182,13 @@ func (s *Set) Inspect(ctx context.Context, p Place, st call.Stage, sub Subject) 
 			v := g.ask(ctx, check, sub)
 			d.Findings = append(d.Findings, v.Findings...)
 			d.Score = max(d.Score, v.Score)
+			d.Score = max(d.Score, v.Score)
 			if g.mode == Monitor {
 				continue
 			}
 			if v.Effect == call.Redact && v.Rewritten != nil {
 				if pass > 0 {
-					return call.Decision{Effect: call.Deny, Stage: st, Reason: "second-rewrite", Detail: g.name, Findings: d.Findings}, nil
+					return call.Decision{Effect: call.Deny, Stage: st, Reason: "second-rewrite", Detail: g.name, Findings: d.Findings, Score: d.Score}, nil
 				}
 				sub.Raw, rewritten = v.Rewritten, true
 			}
