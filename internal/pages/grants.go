@@ -4,9 +4,11 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/munjigi/munjigi/internal/credential"
+	"github.com/munjigi/munjigi/internal/oauthserver"
 )
 
 // ask shows what a server's grant is about, to the person it belongs to.
@@ -96,7 +98,16 @@ func (p *Pages) given(v *visit) {
 			return
 		}
 	}
-	v.show(http.StatusOK, "given", page{Title: v.t.GivenTitle, Given: list})
+	var clients []oauthserver.Decision
+	if p.o.Decisions != nil {
+		var err error
+		if clients, err = p.o.Decisions.Given(v.r.Context(), v.who); err != nil {
+			v.broken(err)
+			return
+		}
+		slices.SortStableFunc(clients, func(a, b oauthserver.Decision) int { return b.Since.Compare(a.Since) })
+	}
+	v.show(http.StatusOK, "given", page{Title: v.t.GivenTitle, Given: list, Clients: clients})
 }
 
 // withdraw takes one grant back.

@@ -1,5 +1,6 @@
 // Package pages is what people see of the gateway in a browser: signing in,
-// allowing a server to be used for them, and taking that back.
+// letting a client in, allowing a server to be used for them, and taking that
+// back.
 //
 // Threat: a page that acts for somebody else. A form that another site posts
 // (CSRF), a link that is opened by another person than it was made for, a
@@ -40,6 +41,7 @@ import (
 	"github.com/munjigi/munjigi/internal/base/limit"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/credential"
+	"github.com/munjigi/munjigi/internal/oauthserver"
 )
 
 // Paths of the pages beside those of credential.Grants.
@@ -87,6 +89,9 @@ type Options struct {
 	Sessions  Sessions
 	// Grants is nil where no server asks for any.
 	Grants credential.Grants
+	// Consent and Decisions are nil where no client can ask to be let in.
+	Consent   Consent
+	Decisions Decisions
 	// Record takes each step before it is done.
 	Record audit.Recorder
 	// FormKey makes the tokens of forms.
@@ -146,6 +151,9 @@ func New(o Options) (*Pages, error) {
 		PathStyle:    {get: p.serveStyle},
 		PathGrants:   {get: p.given},
 		PathWithdraw: {post: p.withdraw},
+
+		oauthserver.PathConsent: {get: p.question, post: p.decide},
+		PathWithdrawClient:      {post: p.withdrawClient},
 
 		credential.GrantPage:     {get: p.ask, post: p.answer},
 		credential.GrantCallback: {get: p.finishGrant},
@@ -283,6 +291,8 @@ type page struct {
 	URL      string
 	Asked    credential.Asked
 	Given    []credential.Given
+	Question *oauthserver.Question
+	Clients  []oauthserver.Decision
 	Next     string
 
 	visit *visit

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/munjigi/munjigi/internal/config"
@@ -14,7 +15,7 @@ import (
 // functions are what templates may call.
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"say": say, "visible": visible, "host": host, "coded": coded, "dict": dict,
+		"say": say, "visible": visible, "host": host, "coded": coded, "odd": odd, "spelled": spelled, "dict": dict,
 		"day":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 		"when": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	}
@@ -54,6 +55,37 @@ func host(raw string) string {
 func coded(raw string) bool {
 	h := host(raw)
 	return strings.HasPrefix(h, "xn--") || strings.Contains(h, ".xn--") || strings.Contains(h, `\u{`)
+}
+
+// odd reports that a name holds letters that can look like others: of alphabets
+// that have twins of Latin letters, or Latin ones in a costume.
+func odd(name string) bool { return strings.ContainsFunc(name, strange) }
+
+// strange reports a letter or a digit that is neither plain Latin nor of a
+// script that nobody takes for Latin.
+func strange(r rune) bool {
+	switch {
+	case r < 0x80:
+		return false
+	case unicode.In(r, unicode.Latin):
+		return r > 0x17f // past Latin Extended-A: phonetic, full-width and small capital forms
+	case unicode.In(r, unicode.Hangul, unicode.Han, unicode.Hiragana, unicode.Katakana):
+		return false
+	}
+	return unicode.IsLetter(r) || unicode.IsNumber(r) || r >= 0x2460 && r <= 0x24ff || r >= 0x1f100 && r <= 0x1f1ff
+}
+
+// spelled shows a name with each such letter as its number.
+func spelled(name string) string {
+	var b strings.Builder
+	for _, r := range visible(name) {
+		if strange(r) {
+			fmt.Fprintf(&b, `\u{%x}`, r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // dict gives a block of a template several values.

@@ -11,6 +11,7 @@ import (
 	"github.com/munjigi/munjigi/internal/authn"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/credential"
+	"github.com/munjigi/munjigi/internal/oauthserver"
 )
 
 var grantID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
@@ -25,7 +26,7 @@ func inside(to string) string {
 	q, err := url.ParseQuery(query)
 	switch {
 	case err != nil:
-	case path == credential.GrantPage && len(q) == 1 && len(q["id"]) == 1 && grantID.MatchString(q.Get("id")):
+	case (path == credential.GrantPage || path == oauthserver.PathConsent) && len(q) == 1 && len(q["id"]) == 1 && grantID.MatchString(q.Get("id")):
 		return path + "?" + q.Encode()
 	case path == credential.GrantCallback && len(q["state"]) == 1:
 		return path + "?" + q.Encode()
@@ -71,7 +72,11 @@ func (p *Pages) beginSignIn(v *visit) {
 		v.refuseAt(stageSignIn, http.StatusBadRequest, "form-malformed", v.t.FormTitle, v.t.FormText, nil)
 		return
 	}
-	u, err := p.o.Providers.Begin(v.r.Context(), v.browser, issuer, inside(v.form.Get("to")))
+	v.signInAt(issuer, v.form.Get("to"))
+}
+
+func (v *visit) signInAt(issuer, to string) {
+	u, err := v.p.o.Providers.Begin(v.r.Context(), v.browser, issuer, inside(to))
 	if err != nil {
 		v.notSignedIn(err, issuer)
 		return
@@ -150,7 +155,14 @@ func (v *visit) welcome(who call.Principal, to string) {
 		v.broken(err)
 		return
 	}
+	before := v.browser
 	v.renew()
+	if err := v.moved(before, inside(to)); err != nil {
+		err = errors.Join(err, v.p.o.Sessions.End(ctx, id))
+		v.who = call.Principal{}
+		v.broken(err)
+		return
+	}
 	v.setCookie("session", id)
 	v.to(inside(to))
 }

@@ -44,6 +44,21 @@ type texts struct {
 	Withdraw                                      string // %s: server
 	WithdrawnTitle, WithdrawnHere, WithdrawnThere string
 
+	ConsentTitle, ConsentText                      string
+	ConsentOdd                                     string // before the spelled name
+	ConsentBy, ConsentUnvouched, ConsentRegistered string
+	ConsentConfigured                              string // before the client's ID
+	ConsentTo, ConsentLocal, ConsentElsewhere      string
+	ConsentBefore, ConsentWider, ConsentChanged    string
+	ConsentNewRedirect, ConsentNew                 string
+	ConsentAsks, ConsentUntick                     string
+	ScopeList, ScopeRead, ScopeCall                string
+	ConsentWarning, ConsentYes, ConsentYesSignIn   string
+	ConsentLasts                                   string
+	ConsentAnother, ConsentNothing                 string
+	NoAskingTitle, NoAskingText                    string
+	ClientsText, ClientWithdrawn                   string
+
 	UnknownTitle, UnknownText string
 	HostTitle, HostText       string
 	FrameTitle, FrameText     string
@@ -138,6 +153,27 @@ func english() texts {
 		Withdraw:       "Withdraw %s",
 		WithdrawnTitle: "Withdrawn", WithdrawnHere: "The gateway has forgotten this permission. The other side did not confirm that it did: end it in your account there too.",
 		WithdrawnThere: "The gateway has forgotten this permission, and the other side has ended it.",
+
+		ConsentTitle: "Let this client in?", ConsentText: "A program wants to use the gateway in your name. It calls itself",
+		ConsentOdd: "This name holds letters that can look like others. Letter by letter:",
+		ConsentBy:  "Described by", ConsentUnvouched: "Your operator has not named this host: anybody may have written this description. Go on only if you know the host.",
+		ConsentRegistered: "It registered itself. Nobody vouches for it, and it chose its own name.",
+		ConsentConfigured: "Your operator set it up as",
+		ConsentTo:         "The permission goes to",
+		ConsentLocal:      "This is a program on your own computer. Any program there can wait at this address: go on only if you started this client a moment ago.",
+		ConsentElsewhere:  "This is another host than the one that describes the client.",
+		ConsentBefore:     "You let it in before", ConsentWider: "It asks for more this time.", ConsentChanged: "It describes itself in another way than it did then.",
+		ConsentNewRedirect: "It wants the permission sent to another address than then.", ConsentNew: "new",
+		ConsentAsks: "It asks to", ConsentUntick: "Untick what it should not have. A server without its tick is left out whole.",
+		ScopeList: "See which tools, prompts and resources there are", ScopeRead: "Read its resources and prompts", ScopeCall: "Use its tools, also those that change or delete things",
+		ConsentWarning: "Go on only if you just asked this client to connect. If somebody sent you a link to this page, do not allow it.",
+		ConsentYes:     "Allow", ConsentYesSignIn: "Allow and sign in",
+		ConsentLasts:   "What you allow lasts for 90 days at most; you can withdraw it at any time.",
+		ConsentAnother: "You are somebody else than the person whose browser this was when it answered. Nothing was allowed yet: decide for yourself.",
+		ConsentNothing: "Nothing is ticked. Tick at least one permission, or do not allow the client.",
+		NoAskingTitle:  "There is nothing to decide here",
+		NoAskingText:   "This request was answered, took longer than ten minutes, or belongs to another browser. Begin again in your client.",
+		ClientsText:    "You let these clients in. Each can do what is listed, in your name, until you withdraw it.", ClientWithdrawn: "The client can no longer act for you: its tokens have ended.",
 
 		UnknownTitle: "There is no such page", UnknownText: "Check the address, or call the server again from your client for a new link.",
 		HostTitle: "Wrong address", HostText: "The gateway does not answer under this name. Use the address that it shows at start.",
