@@ -6,6 +6,7 @@ package all
 
 import (
 	"github.com/munjigi/munjigi/internal/guard"
+	"github.com/munjigi/munjigi/internal/guard/poisoning"
 	"github.com/munjigi/munjigi/internal/guard/schema"
 )
 
@@ -18,5 +19,5 @@ type Settings struct {
 
 // Guards returns the guards in their order.
 func Guards(s Settings) []guard.Guard {
-	return []guard.Guard{schema.New(s.OpenTools)}
+	return []guard.Guard{schema.New(s.OpenTools), poisoning.New()}
 }

@@ -30,9 +30,10 @@ const secret = "sk-test-51f0c9d2a7e84b63"
 // is the archive's section of that name, empty where it has none.
 //
 // Sections of an archive: config (optional), method, definition (optional),
-// one of arguments, result, definition-alone and stream, and decision: the
-// first word is allow, redact or deny, the second the reason of a deny; a
-// second line is how the words begin.
+// previous (optional: what was approved before), one of arguments, result,
+// definition-alone and stream, and decision: the first word is allow, redact,
+// hold or deny, the second the reason of a hold or deny; a second line is how
+// the words begin.
 func Run(t *testing.T, fresh func(t *testing.T, config string) guard.Guard) {
 	t.Helper()
 	t.Run("rules", func(t *testing.T) { rules(t, fresh) })
@@ -69,6 +70,9 @@ func play(t *testing.T, file, dir string, fresh func(*testing.T, string) guard.G
 	s := guard.Subject{Target: call.Target{Server: "s", Method: part["method"], Name: "t"}}
 	if d := part["definition"]; d != "" {
 		s.Definition = declared(t, d)
+	}
+	if d := part["previous"]; d != "" {
+		s.Previous = declared(t, d)
 	}
 	checks := fresh(t, part["config"]).Checks()
 	var check guard.Check
