@@ -244,6 +244,7 @@ func (n *Inspector) definition(ctx context.Context, o strictjson.Object) (call.D
 	if !ok || strictjson.TypeOf(raw) != strictjson.TypeObject {
 		return call.Decision{}, errors.New(`the line has no tool: write {"id":"…","tool":{…}}`)
 	}
+	raw = whole(raw)
 	now, ok := catalog.Read(mcp.MethodToolsList, raw)
 	if !ok {
 		return call.Decision{}, errors.New("the tool has no usable name")
@@ -255,6 +256,7 @@ func (n *Inspector) definition(ctx context.Context, o strictjson.Object) (call.D
 		Definition: &guard.Declared{Digest: now.Digest, Raw: raw}, Raw: raw}
 	changed := false
 	if before, ok := o.Get("previous"); ok && strictjson.TypeOf(before) == strictjson.TypeObject {
+		before = whole(before)
 		p, ok := catalog.Read(mcp.MethodToolsList, before)
 		if !ok {
 			return call.Decision{}, errors.New("the previous tool has no usable name")
@@ -274,4 +276,14 @@ func (n *Inspector) definition(ctx context.Context, o strictjson.Object) (call.D
 		d.Effect = min(d.Effect, call.Hold)
 	}
 	return d, nil
+}
+
+// whole gives a tool of a test, which may be no more than a name and a text, the
+// schema that a tool has.
+func whole(tool []byte) []byte {
+	o, err := strictjson.SplitObject(tool)
+	if _, has := o.Get("inputSchema"); err != nil || has {
+		return tool
+	}
+	return o.With("inputSchema", []byte(`{"type":"object"}`)).Append(nil)
 }

@@ -45,7 +45,8 @@ func floorOf(pkg string) (level, bool) {
 
 		"internal/guard/all": guardList,
 
-		"internal/guard/schema": implementation,
+		"internal/guard/schema":    implementation,
+		"internal/guard/poisoning": implementation,
 
 		"internal/audit/log":              implementation,
 		"internal/authn/bound":            implementation,

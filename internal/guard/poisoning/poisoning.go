@@ -26,6 +26,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/munjigi/munjigi/internal/base/normalize"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/guard"
@@ -191,8 +192,34 @@ func (g *Guard) text(p place, self string) (float64, []found) {
 	for _, h := range hidden(runes) {
 		all = append(all, found{h.reason, h.weight, p.path, [2]int{h.from, h.to}, true})
 	}
-	v := fold(runes)
-	segs := g.read.read(v.text, self)
+	views := []normalize.View{normalize.Text(p.text)}
+	if j := views[0].Joined; j != nil {
+		views = append(views, *j)
+	}
+	best := 0.0
+	var top []found
+	for i := range views {
+		if w, fs := g.view(&views[i], p.path, self); w > best {
+			best, top = w, fs
+		}
+	}
+	all = append(all, top...)
+	miss := 1 - best
+	for _, f := range all {
+		if f.whole {
+			miss *= 1 - f.weight
+		}
+	}
+	return 1 - miss, all
+}
+
+// view weighs one view of a text.
+func (g *Guard) view(v *normalize.View, path, self string) (float64, []found) {
+	runes := []rune(v.Text)
+	segs := g.read.read(runes, self)
+	span := func(s *segment) (from, to int) {
+		return len(string(runes[:s.from])), len(string(runes[:s.to]))
+	}
 	best := 0.0
 	var top []found
 	alone := g.evidence(segs)
@@ -202,7 +229,8 @@ func (g *Guard) text(p place, self string) (float64, []found) {
 		add := func(rule int, w float64, s *segment) {
 			if w > 0 {
 				miss *= 1 - w
-				here = append(here, found{g.rules[rule].reason, w, p.path, v.source(s.from, s.to), false})
+				from, to := span(s)
+				here = append(here, found{g.rules[rule].reason, w, path, v.Span(from, to), false})
 			}
 		}
 		both := segs[i]
@@ -223,16 +251,15 @@ func (g *Guard) text(p place, self string) (float64, []found) {
 			}
 			add(r, w, at)
 		}
+		if len(here) > 0 {
+			if from, to := span(&segs[i]); v.Covered(from, to) {
+				miss *= 1 - 0.3
+				here = append(here, found{"encoded", 0.3, path, v.Span(from, to), false})
+			}
+		}
 		if 1-miss > best {
 			best, top = 1-miss, here
 		}
 	}
-	all = append(all, top...)
-	miss := 1 - best
-	for _, f := range all {
-		if f.whole {
-			miss *= 1 - f.weight
-		}
-	}
-	return 1 - miss, all
+	return best, top
 }

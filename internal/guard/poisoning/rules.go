@@ -185,7 +185,7 @@ func replacesTools(s *segment) float64 {
 		if s.near(not, use, 3) {
 			w += 0.15
 		}
-		if s.has(every) {
+		if s.near(this, every, 5) {
 			w += 0.2
 		}
 		if s.near(other, tool, 3) || s.has(ident) {
