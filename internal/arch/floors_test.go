@@ -48,6 +48,8 @@ func floorOf(pkg string) (level, bool) {
 		"internal/guard/schema":    implementation,
 		"internal/guard/poisoning": implementation,
 
+		"internal/audit/proof": implementation,
+
 		"internal/audit/log":              implementation,
 		"internal/authn/bound":            implementation,
 		"internal/authn/dpop":             implementation,
@@ -94,6 +96,8 @@ func floorOf(pkg string) (level, bool) {
 
 		"internal/mcp":   wire,
 		"internal/oauth": wire,
+
+		"internal/base/durable": base,
 
 		"internal/base/egress":     base,
 		"internal/base/fault":      base,

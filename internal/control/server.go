@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/munjigi/munjigi/internal/base/durable"
 	"github.com/munjigi/munjigi/internal/base/secret"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 )
@@ -73,7 +74,7 @@ func Listen(path string, handlers map[string]Handler) (*Server, error) {
 // listen is called with the lock's file open. The lock ends with the process, however that ends, so whoever gets it
 // knows that the socket on the path is nobody's.
 func listen(path string, lock *os.File) (*net.UnixListener, error) {
-	if ok, err := tryLock(lock); err != nil {
+	if ok, err := durable.TryLock(lock); err != nil {
 		return nil, fmt.Errorf("control: lock %s: %w", lock.Name(), err)
 	} else if !ok {
 		return nil, fmt.Errorf("control: %s: %w", path, ErrInUse)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/munjigi/munjigi/internal/audit"
+	"github.com/munjigi/munjigi/internal/base/durable"
 )
 
 const (
@@ -90,10 +91,10 @@ func (f *files) close() error {
 
 // write appends whole lines to the current file and syncs it. No lines at all still make the folder ready.
 func (f *files) write(lines []byte) (err error) {
-	if err := lockFile(f.lock); err != nil {
+	if err := durable.Lock(f.lock); err != nil {
 		return fmt.Errorf("lock %s: %w", f.lock.Name(), err)
 	}
-	defer func() { err = errors.Join(err, unlockFile(f.lock)) }()
+	defer func() { err = errors.Join(err, durable.Unlock(f.lock)) }()
 	if err := f.settle(); err != nil {
 		return err
 	}
@@ -164,7 +165,7 @@ func (f *files) reopen() error {
 		return errors.Join(err, cur.Close())
 	}
 	f.cur, f.info, f.size = cur, info, -1
-	return syncDir(f.options.Dir)
+	return durable.SyncDir(f.options.Dir)
 }
 
 // moveTorn takes what follows the last line break of the current file out of it.
@@ -188,7 +189,7 @@ func (f *files) moveTorn() (err error) {
 		return err
 	}
 	_, err = io.Copy(aside, io.NewSectionReader(r, end, f.size-end))
-	if err := errors.Join(err, aside.Sync(), aside.Close(), syncDir(f.options.Dir)); err != nil {
+	if err := errors.Join(err, aside.Sync(), aside.Close(), durable.SyncDir(f.options.Dir)); err != nil {
 		return err
 	}
 	if err := os.Truncate(path, end); err != nil {

@@ -34,6 +34,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/munjigi/munjigi/internal/base/durable"
 	"github.com/munjigi/munjigi/internal/base/secret"
 	"github.com/munjigi/munjigi/internal/keys"
 )
@@ -123,7 +124,7 @@ func Rotate(o Options) (id string, err error) {
 	if err := os.Rename(next, filepath.Join(o.Dir, fileName)); err != nil {
 		return "", errors.Join(err, os.Remove(next))
 	}
-	return root.ID(), syncDir(o.Dir)
+	return root.ID(), durable.SyncDir(o.Dir)
 }
 
 type entry struct {
@@ -193,7 +194,7 @@ func create(dir string) error {
 			err = fmt.Errorf("%w: put the data folder on a file system that has hard links", err)
 		}
 	}
-	return errors.Join(err, os.Remove(temp), syncDir(dir))
+	return errors.Join(err, os.Remove(temp), durable.SyncDir(dir))
 }
 
 func encode(entries []entry) []byte {
