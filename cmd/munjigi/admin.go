@@ -2,16 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/munjigi/munjigi/internal/app"
-	"github.com/munjigi/munjigi/internal/audit"
-	"github.com/munjigi/munjigi/internal/audit/log"
-	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/control"
 	"github.com/munjigi/munjigi/internal/gateway"
 )
@@ -137,56 +132,4 @@ func cmdGuards(_ context.Context, e *env, args []string) int {
 		fmt.Fprintf(e.stdout, "  ! %s: %s  %s\n", d.Key, d.Value, d.Means)
 	}
 	return exitDone
-}
-
-// cmdAudit shows the record as it grows.
-func cmdAudit(ctx context.Context, e *env, args []string) int {
-	fs := flags(e, "audit", "munjigi audit tail [-f]", "The record: the last entries, and with -f those to come.")
-	path := fs.String("c", "", "config file")
-	data := fs.String("data", "", "data folder")
-	asJSON := fs.Bool("json", false, "print JSON lines")
-	follow := fs.Bool("f", false, "go on with new entries")
-	most := fs.Int("n", 20, "how many entries")
-	if code, done := parse(e, fs, args); done {
-		return code
-	}
-	if fs.NArg() != 1 || fs.Arg(0) != "tail" {
-		return wrongUse(e, errors.New("say: munjigi audit tail"))
-	}
-	dir, err := dataOf(e, *path, *data)
-	if err != nil {
-		return failed(e, err)
-	}
-	dir = filepath.Join(dir, "audit")
-	var last []audit.Event
-	err = log.Read(dir, log.NewestFirst, func(ev audit.Event) bool {
-		last = append(last, ev)
-		return len(last) < *most
-	})
-	if err != nil {
-		return failed(e, err)
-	}
-	from := time.Now()
-	for i := len(last) - 1; i >= 0; i-- {
-		printEvent(e, last[i], *asJSON)
-	}
-	if !*follow {
-		return exitDone
-	}
-	if err := log.Tail(ctx, dir, from, func(ev audit.Event) bool { printEvent(e, ev, *asJSON); return true }); err != nil && ctx.Err() == nil {
-		return failed(e, err)
-	}
-	return exitDone
-}
-
-func printEvent(e *env, ev audit.Event, asJSON bool) {
-	if asJSON {
-		b, err := json.Marshal(ev)
-		if err == nil {
-			fmt.Fprintf(e.stdout, "%s\n", b)
-		}
-		return
-	}
-	fmt.Fprintf(e.stdout, "%s  %-7s %-9s %-22s %s %s %s  %s\n", ev.Time.Local().Format("15:04:05.000"), ev.Kind, ev.Effect,
-		config.Visible(ev.Reason), config.Visible(ev.Server), config.Visible(ev.Method), config.Visible(ev.Target), ev.ID)
 }

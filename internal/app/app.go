@@ -77,6 +77,7 @@ type App struct {
 	nonces   store.KV
 	modern   moderns
 	record   *log.Log
+	prover   *prover
 	auth     *local.Local
 	verifier *jwt.Verifier // of the newest snapshot; its keys are kept over a reload
 	svids    *spiffe.Verifier
@@ -200,6 +201,10 @@ func (a *App) foundations(ctx context.Context, cfg *config.Config) error {
 			return ring.Open(SealedPurpose, b, []byte(name))
 		}},
 	}
+	if a.prover, err = newProver(filepath.Join(cfg.Data, "audit"), ring, a.record, a.o.Logger); err != nil {
+		return err
+	}
+	go a.prover.run(a.life)
 	a.sessions = gateway.NewSessions(limitsOf(cfg), a.sessionEnded)
 	go a.sessions.Sweep(a.life, 30*time.Second)
 	return nil
@@ -459,6 +464,9 @@ func (a *App) Close(ctx context.Context) error {
 	}
 	if a.record != nil {
 		errs = append(errs, a.record.Close())
+	}
+	if a.prover != nil {
+		errs = append(errs, a.prover.close())
 	}
 	return errors.Join(errs...)
 }

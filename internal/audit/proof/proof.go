@@ -12,7 +12,7 @@
 // Not guaranteed: that the newest lines are covered (the tree follows behind the record); that a checkpoint was not
 // made by who holds the signing key, which a checkpoint kept elsewhere shows; that what a line says is true.
 //
-// The folder holds origin, the log's name; checkpoint, the newest one; checkpoints, all of them in their order; and
+// The folder holds origin, the log's name; checkpoint, the newest one; checkpoints, those that were kept, in their order; and
 // tile/<level>/<number>[.p/<width>], the hashes, laid out as tlog-tiles does (c2sp.org/tlog-tiles). The lines are the
 // log's entries; they stay in the files of the record.
 package proof
@@ -62,6 +62,7 @@ type Tree struct {
 	levels [][]Hash // of each level of tiles the hashes of its last tile, which is not full
 	made   []string // folders that are there
 	last   Checkpoint
+	leaf   Hash // of the last line
 }
 
 // Open opens the tree in dir, or begins one. seed is the private key (RFC 8032) of this log's checkpoints; known are
@@ -103,8 +104,17 @@ func Open(dir string, seed [ed25519.SeedSize]byte, known ...ed25519.PublicKey) (
 	if root, err := t.root(); err != nil || root != t.last.Root {
 		return nil, errors.Join(ErrAltered, err)
 	}
+	if t.size > 0 {
+		l := leaves{dir: dir, size: t.size}
+		if t.leaf = l.at(t.size - 1); l.err != nil {
+			return nil, l.err
+		}
+	}
 	return t, nil
 }
+
+// EndsWith reports whether line is the tree's last one.
+func (t *Tree) EndsWith(line []byte) bool { return t.size > 0 && t.leaf == Leaf(line) }
 
 // originOf reads the log's name, or gives it one.
 func originOf(dir string) (string, error) {
@@ -147,6 +157,7 @@ func (t *Tree) Last() Checkpoint { return t.last }
 // Add appends a line. A full tile goes to the disk at once, everything else with the next checkpoint.
 func (t *Tree) Add(line []byte) error {
 	h := Leaf(line)
+	t.leaf = h
 	for l := 0; ; l++ {
 		if l == len(t.levels) {
 			t.levels = append(t.levels, nil)
@@ -167,8 +178,8 @@ func (t *Tree) Add(line []byte) error {
 }
 
 // Sign makes what was added durable and signs a checkpoint of it. at goes into it as it is: one line that says where
-// in the files of the record the last line stands.
-func (t *Tree) Sign(at string) (Checkpoint, error) {
+// in the files of the record the last line stands. A checkpoint that is kept stays in the folder beside later ones.
+func (t *Tree) Sign(at string, keep bool) (Checkpoint, error) {
 	if t.size == t.signed {
 		return t.last, nil
 	}
@@ -188,8 +199,10 @@ func (t *Tree) Sign(at string) (Checkpoint, error) {
 	if c.Text, err = c.sign(t.signer); err != nil {
 		return Checkpoint{}, err
 	}
-	if err := appendSynced(filepath.Join(t.dir, checkpointsName), append(c.Text, '\n')); err != nil {
-		return Checkpoint{}, err
+	if keep {
+		if err := appendSynced(filepath.Join(t.dir, checkpointsName), append(bytes.Clone(c.Text), '\n')); err != nil {
+			return Checkpoint{}, err
+		}
 	}
 	if err := durable.Replace(filepath.Join(t.dir, checkpointName), c.Text); err != nil {
 		return Checkpoint{}, err

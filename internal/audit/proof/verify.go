@@ -85,6 +85,9 @@ func Verify(dir string, known note.Verifiers, lines Lines, against []Checkpoint,
 // earlier reads the checkpoints that were signed before.
 func earlier(dir string, known note.Verifiers) ([]Checkpoint, error) {
 	b, err := os.ReadFile(filepath.Join(dir, checkpointsName))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the earlier checkpoints cannot be read: %w", err)
 	}
@@ -122,7 +125,6 @@ type verifier struct {
 	due      []Checkpoint
 	progress func(done, of int64)
 	next     int64 // the index of the leaf that the next line should be
-	seen     int64
 	held     []heldLine // lines that did not fit, newest last
 	err      error
 }
@@ -171,7 +173,9 @@ func (v *verifier) settle(last bool) {
 		if !ok {
 			skipLines, skipLeaves = len(v.held), 0
 			if last {
+				// As many as were signed are others now; what follows them is new.
 				skipLeaves = v.r.Checkpoint.Size - v.next
+				skipLines = int(min(int64(len(v.held)), skipLeaves))
 			}
 		}
 		v.tell(int64(skipLines), skipLeaves)
@@ -237,10 +241,15 @@ func (v *verifier) end() {
 	for _, c := range v.due {
 		due[c.Size] = append(due[c.Size], c)
 	}
+	up := &upper{dir: v.leaves.dir, size: v.r.Checkpoint.Size}
 	for i := range v.r.Checkpoint.Size {
-		v.edge.add(v.leaves.at(i))
+		h := v.leaves.at(i)
 		if v.leaves.err != nil {
 			return
+		}
+		v.edge.add(h)
+		if !up.add(0, i, h) {
+			v.find(Finding{What: Rehashed, Index: i / width * width, Count: width})
 		}
 		for _, c := range due[i+1] {
 			if v.edge.root() != c.Root {
@@ -253,9 +262,34 @@ func (v *verifier) end() {
 	}
 }
 
-// leaves reads the leaf hashes, a tile at a time; the last two tiles stay.
+// upper compares the tiles above the leaves with what is below them.
+type upper struct {
+	dir    string
+	size   int64
+	below  [][]Hash
+	levels []*leaves
+}
+
+// add takes the hash at place i of a level and reports whether what it completes is stored as it should be.
+func (u *upper) add(level int, i int64, h Hash) bool {
+	if level == len(u.below) {
+		u.below = append(u.below, nil)
+		u.levels = append(u.levels, &leaves{dir: u.dir, level: level + 1, size: u.size >> (height * (level + 1))})
+	}
+	u.below[level] = append(u.below[level], h)
+	if len(u.below[level]) < width {
+		return true
+	}
+	root := rootOf(u.below[level])
+	u.below[level] = u.below[level][:0]
+	stored := u.levels[level].at(i / width)
+	return u.add(level+1, i/width, root) && stored == root && u.levels[level].err == nil
+}
+
+// leaves reads the hashes of one level of tiles, 0 being the leaves, a tile at a time; the last two tiles stay.
 type leaves struct {
 	dir   string
+	level int
 	size  int64
 	tiles [2]struct {
 		n    int64
@@ -273,7 +307,7 @@ func (l *leaves) at(i int64) Hash {
 		}
 	}
 	w := int(min(width, l.size-n*width))
-	have, err := readTile(l.dir, tlog.Tile{H: height, L: 0, N: n, W: w})
+	have, err := readTile(l.dir, tlog.Tile{H: height, L: l.level, N: n, W: w})
 	if err != nil {
 		l.err = errors.Join(ErrAltered, err)
 		return Hash{}
