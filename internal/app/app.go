@@ -270,6 +270,14 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	if err != nil {
 		return fail(err)
 	}
+	fits, err := schemas(cfg)
+	if err != nil {
+		return fail(err)
+	}
+	hash, err := resultHash(a.ring)
+	if err != nil {
+		return fail(err)
+	}
 	base, hosts, origins, err := names(cfg)
 	if err != nil {
 		return fail(err)
@@ -281,7 +289,7 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	g, err := gateway.New(gateway.Options{
 		Name: "munjigi", Version: a.o.Version,
 		Servers: gw, Order: order, Merged: merged,
-		Authn: id.authn, Authz: id.authz, Resources: id.resources, Guards: guards, Catalog: a.catalog,
+		Authn: id.authn, Authz: id.authz, Resources: id.resources, Guards: guards, Schemas: fits, Hash: hash, Catalog: a.catalog,
 		Record: a.record.With(durability(cfg.Audit.Durability)), RecordOf: records, Outcomes: a.record.With(log.Relaxed), Times: times,
 		Sealer: sealer{a.ring}, Once: once{a.nonces}, Limits: limitsOf(cfg), Floor: mcp.Version(cfg.ProtocolFloor),
 		Hosts: hosts, Origins: origins, BaseURL: base,

@@ -102,6 +102,7 @@ func floorOf(pkg string) (level, bool) {
 		"internal/base/egress":     base,
 		"internal/base/fault":      base,
 		"internal/base/limit":      base,
+		"internal/base/minimize":   base,
 		"internal/base/normalize":  base,
 		"internal/base/secret":     base,
 		"internal/base/strictjson": base,

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/munjigi/munjigi/internal/base/minimize"
 )
 
 // ID names one call on the record: 128 random bits in hexadecimal.
@@ -60,6 +62,7 @@ type Call struct {
 	trail  []Decision
 	passed uint32
 	denied bool
+	owed   *minimize.Rules
 }
 
 // New returns a call with a fresh ID.
@@ -70,15 +73,31 @@ func (c *Call) Decide(d Decision) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.trail == nil {
-		c.trail = make([]Decision, 0, 12)
+		c.trail = make([]Decision, 0, 13)
 	}
 	c.trail = append(c.trail, d)
+	c.owed = minimize.Join(c.owed, d.Obligations)
 	if d.Effect.Passes() && d.Stage != 0 {
 		c.passed |= 1 << d.Stage
 		return !c.denied
 	}
 	c.denied = true
 	return false
+}
+
+// Owe adds what of the answer may come back to what the verdicts on the call
+// said of it; nothing takes any of it away.
+func (c *Call) Owe(r *minimize.Rules) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.owed = minimize.Join(c.owed, r)
+}
+
+// Owed is what of the answer may come back; nil for all of it.
+func (c *Call) Owed() *minimize.Rules {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.owed
 }
 
 // Pass records that a stage allowed the call.
@@ -126,7 +145,7 @@ func (c *Call) Verdict() Decision {
 const (
 	requiredForClearance = 1<<Accept | 1<<Authenticate | 1<<Admit | 1<<Decode | 1<<Resolve |
 		1<<Validate | 1<<Authorize | 1<<InspectRequest
-	requiredForRelease = 1<<Accept | 1<<Authenticate | 1<<Admit | 1<<Decode | 1<<InspectResult
+	requiredForRelease = 1<<Accept | 1<<Authenticate | 1<<Admit | 1<<Decode | 1<<Minimize | 1<<InspectResult
 )
 
 // Errors of proofs.

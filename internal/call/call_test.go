@@ -158,6 +158,10 @@ func TestAReleaseNeedsTheResultInspection(t *testing.T) {
 	if _, err := c.Release([]byte("{}")); !errors.Is(err, call.ErrNotCleared) {
 		t.Errorf("released without inspection: %v", err)
 	}
+	c.Pass(call.Minimize)
+	if _, err := c.Release([]byte("{}")); !errors.Is(err, call.ErrNotCleared) {
+		t.Errorf("released without inspection: %v", err)
+	}
 	c.Pass(call.InspectResult)
 	r, err := c.Release([]byte("{}"))
 	if err != nil {

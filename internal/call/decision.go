@@ -1,6 +1,10 @@
 package call
 
-import "time"
+import (
+	"time"
+
+	"github.com/munjigi/munjigi/internal/base/minimize"
+)
 
 // Effect is what a stage says. The zero effect is Deny.
 type Effect uint8
@@ -51,6 +55,7 @@ const (
 	Clear
 	Credential
 	Send
+	Minimize
 	InspectResult
 	Releasing
 	Reply
@@ -59,7 +64,7 @@ const (
 // String returns the stage's name on the record.
 func (s Stage) String() string {
 	names := [...]string{"", "accept", "authenticate", "admit", "decode", "resolve", "validate",
-		"authorize", "inspect-request", "clear", "credential", "send", "inspect-result", "release", "reply"}
+		"authorize", "inspect-request", "clear", "credential", "send", "minimize", "inspect-result", "release", "reply"}
 	if int(s) < len(names) {
 		return names[s]
 	}
@@ -128,6 +133,8 @@ const (
 	ReasonRecordFailed       Reason = "record-failed"
 	ReasonDraining           Reason = "draining"
 	ReasonNotExpressible     Reason = "not-expressible"
+	ReasonMinimized          Reason = "result-minimized"
+	ReasonWithheld           Reason = "result-withheld"
 	ReasonInternal           Reason = "internal"
 )
 
@@ -152,6 +159,9 @@ type Decision struct {
 	// Say tells the caller how to do better; empty leaves the words to the
 	// reason.
 	Say string
+	// Obligations are what of the answer may come back when the call is allowed;
+	// nil for all of it.
+	Obligations *minimize.Rules
 	// Needs is what would let the call pass, where it is challenged or held.
 	Needs *Requirement
 }

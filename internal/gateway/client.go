@@ -54,8 +54,12 @@ func (g *Gateway) still(ctx context.Context, c *call.Call, in *inbound, cl *call
 	if cl.Current() {
 		return true
 	}
-	return g.o.Authn.Current(c.Principal) &&
-		g.o.Authz.Decide(ctx, queryOf(c, in)).Effect.Passes()
+	if !g.o.Authn.Current(c.Principal) {
+		return false
+	}
+	d := g.o.Authz.Decide(ctx, queryOf(c, in))
+	c.Owe(d.Obligations)
+	return d.Effect.Passes()
 }
 
 // queryOf is the question that a call puts to the decision point.
@@ -87,8 +91,12 @@ func (g *Gateway) pass(ctx context.Context, c *call.Call, in *inbound, method st
 	return g.inspectMessage(ctx, c, method, params)
 }
 
-// inspectMessage lets the guards look at one message of a stream.
+// inspectMessage minimizes one message of a stream and lets the guards look at it.
 func (g *Gateway) inspectMessage(ctx context.Context, c *call.Call, method string, params []byte) ([]byte, call.Decision, error) {
+	params, err := g.minimizeMessage(ctx, c, method, params)
+	if err != nil {
+		return nil, call.Decision{}, err
+	}
 	d, seen := g.o.Guards.Inspect(ctx, guard.Stream, call.InspectResult,
 		guard.Subject{Principal: c.Principal, Target: call.Target{Server: c.Target.Server, Method: method}, Raw: params})
 	if !d.Effect.Passes() {

@@ -94,10 +94,15 @@ type Options struct {
 	Servers map[string]upstream.Server
 	Order   []string
 	// Merged names the servers that /mcp serves together; empty: no /mcp.
-	Merged  []string
-	Authn   authn.Authenticator
-	Authz   authz.Decider
-	Guards  *guard.Set
+	Merged []string
+	Authn  authn.Authenticator
+	Authz  authz.Decider
+	Guards *guard.Set
+	// Schemas holds to its schema what is left of a result. Hash is a keyed digest
+	// of a canonical JSON value of a server, as a word. Without them no field of a
+	// result can be held back, and the result is.
+	Schemas *guard.Set
+	Hash    func(server string, canonical []byte) string
 	Catalog *catalog.Catalog
 	// Record takes events; RecordOf overrides it by server (optional).
 	Record audit.Recorder

@@ -170,6 +170,7 @@ func (g *Gateway) again(ctx context.Context, c *call.Call, in *inbound, out outb
 	if ref := g.inspectRequest(ctx, f, in); ref != nil {
 		return upstream.Answer{}, call.ErrNotCleared
 	}
+	c.Owe(f.Owed())
 	cl, err := f.Clear(paramsOf(in), g.o.Generations)
 	if err != nil {
 		return upstream.Answer{}, err
@@ -310,13 +311,17 @@ func hints(r strictjson.Object, inputs bool) strictjson.Object {
 	return r.With("ttlMs", appendInt(nil, ttl)).With("cacheScope", []byte(`"private"`))
 }
 
-// answer inspects a result and releases it to the client.
+// answer minimizes and inspects a result, and releases it to the client.
 func (g *Gateway) answer(ctx context.Context, c *call.Call, in *inbound, out outbox, result []byte) *refusal {
 	if in.http != nil && !g.o.Authn.Current(c.Principal) {
 		// The proof ended while the call was under way.
 		r := deny(c, call.InspectResult, call.ReasonUnauthenticated, "the proof ended during the call")
 		r.challenge = g.challenge(in, scheme(c.Principal), "invalid_token")
 		return r
+	}
+	result, ref := g.minimize(ctx, c, in, result)
+	if ref != nil {
+		return ref
 	}
 	d, seen := g.o.Guards.Inspect(ctx, guard.Result, call.InspectResult, guard.Subject{Principal: c.Principal, Target: c.Target, Definition: in.def.declared(), Raw: result})
 	if !c.Decide(d) {
@@ -346,6 +351,10 @@ func (g *Gateway) deliverError(ctx context.Context, c *call.Call, in *inbound, o
 	}
 	if in.server == "" && in.route.Name == "uri" {
 		e = g.renameError(c, e)
+	}
+	e, ref := g.minimizeError(c, e)
+	if ref != nil {
+		return ref
 	}
 	d, seen := g.o.Guards.Inspect(ctx, guard.Result, call.InspectResult, guard.Subject{Principal: c.Principal, Target: c.Target, Raw: e.Append(nil)})
 	if !c.Decide(d) {

@@ -32,6 +32,8 @@ type rule struct {
 	// kinds are the types that the target may be of. Where the method does not
 	// tell them apart, a forbid of either holds.
 	kinds []types.EntityType
+	// tasks says that the result may be that of any tool of the server.
+	tasks bool
 	// arguments says that the context has the arguments.
 	arguments bool
 }
@@ -57,7 +59,7 @@ func rules() map[string]rule {
 		mcp.MethodPromptsList:            {action: actionList, kinds: server},
 		mcp.MethodResourcesList:          {action: actionList, kinds: server},
 		mcp.MethodResourcesTemplatesList: {action: actionList, kinds: server},
-		mcp.MethodTasksList:              {action: actionList, kinds: server},
+		mcp.MethodTasksList:              {action: actionList, kinds: server, tasks: true},
 
 		mcp.MethodToolsCall:     {action: actionCall, kinds: []types.EntityType{typeTool}, arguments: true},
 		mcp.MethodPromptsGet:    {action: actionGet, kinds: []types.EntityType{typePrompt}, arguments: true},
@@ -68,10 +70,10 @@ func rules() map[string]rule {
 		mcp.MethodResourcesUnsubscribe: {action: actionSubscribe, kinds: resource},
 		mcp.MethodListen:               {action: actionListen, kinds: server},
 
-		mcp.MethodTasksGet:    {action: actionGet, kinds: task},
-		mcp.MethodTasksResult: {action: actionGet, kinds: task},
-		mcp.MethodTasksUpdate: {action: actionCall, kinds: task},
-		mcp.MethodTasksCancel: {action: actionCall, kinds: task},
+		mcp.MethodTasksGet:    {action: actionGet, kinds: task, tasks: true},
+		mcp.MethodTasksResult: {action: actionGet, kinds: task, tasks: true},
+		mcp.MethodTasksUpdate: {action: actionCall, kinds: task, tasks: true},
+		mcp.MethodTasksCancel: {action: actionCall, kinds: task, tasks: true},
 	}
 }
 

@@ -28,6 +28,7 @@ import (
 	"context"
 
 	"github.com/munjigi/munjigi/internal/authz"
+	"github.com/munjigi/munjigi/internal/base/minimize"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 )
@@ -70,8 +71,10 @@ type Options struct {
 type Decider struct {
 	index  *index
 	groups []*entry // forbids that depend on groups
-	rules  map[string]rule
-	limits strictjson.Limits
+	// results are the permits that hold something of results back.
+	results []*entry
+	rules   map[string]rule
+	limits  strictjson.Limits
 	// claims and authTime say that some policy looks at them.
 	claims, authTime bool
 	plans            memo[*plan]
@@ -101,6 +104,9 @@ func New(p *Policies, o Options) (*Decider, error) {
 		if e.groups && e.forbids() {
 			d.groups = append(d.groups, e)
 		}
+		if e.results != nil {
+			d.results = append(d.results, e)
+		}
 		d.claims = d.claims || e.attributes[attrClaims]
 		d.authTime = d.authTime || e.attributes[attrAuthTime] || e.reads(contextAuthAge)
 	}
@@ -111,6 +117,7 @@ func New(p *Policies, o Options) (*Decider, error) {
 type outcome struct {
 	allowed, barred bool // barred: a forbid or a failure; it holds over any permit
 	findings        []call.Finding
+	results         *minimize.Rules // what may come back
 	// free: a permit matched that asks for nothing more; wants are those that do.
 	free  bool
 	wants []*needs

@@ -7,6 +7,8 @@ import (
 	cedar "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/munjigi/munjigi/internal/base/minimize"
 )
 
 // entry is one policy with what is known of it before any request.
@@ -19,6 +21,8 @@ type entry struct {
 	// for; groups says that one of them, or its scope, is about groups.
 	attributes map[types.String]bool
 	groups     bool
+	// results is what may come back of a call that the permit allows; nil for all.
+	results *minimize.Rules
 	// context are the names that it asks the context for; contextUses counts
 	// the places, and those where it asks for a name.
 	context                  map[types.String]bool

@@ -278,7 +278,7 @@ func (l *loader) policy(path string, p *cedar.Policy) {
 	}
 	place := fmt.Sprintf("%d:%d", at.Line, at.Column)
 	e := &entry{name: cedar.PolicyID(path + ":" + place), policy: p}
-	if id, named := p.Annotations()["id"]; named {
+	if id, named := p.Annotations()[annotationID]; named {
 		if !isID(string(id)) {
 			bad("@id is not a name", "use at most 64 letters, digits, dots, dashes and underscores")
 		}
@@ -290,6 +290,7 @@ func (l *loader) policy(path string, p *cedar.Policy) {
 	}
 	e.needs = readNeeds(e, bad)
 	problems := e.inspect()
+	e.results = readResults(e, bad)
 	sort.Strings(problems)
 	for _, m := range problems {
 		bad(m, "mend the name: a policy that can never match protects nothing")

@@ -36,7 +36,8 @@ const (
 // annotations are all that a policy may have: a misspelt one would ask for
 // nothing, silently.
 func annotations() []string {
-	return []string{annotationID, annotationNote, annotationAdvice, annotationACR, annotationAMR, annotationMaxAge, annotationScope, annotationApproval}
+	return append([]string{annotationID, annotationNote, annotationAdvice, annotationACR, annotationAMR, annotationMaxAge, annotationScope, annotationApproval},
+		resultAnnotations()...)
 }
 
 // needs is what a permit asks for beyond matching.

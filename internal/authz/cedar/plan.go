@@ -9,6 +9,7 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/munjigi/munjigi/internal/authz"
+	"github.com/munjigi/munjigi/internal/base/minimize"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 )
@@ -94,6 +95,9 @@ func (d *Decider) prepare(p *plan, q authz.Query) {
 		p.before.bar(ReasonCaller, "")
 		return
 	}
+	if r.tasks && q.Target.Server != "" {
+		p.before.results = d.resultsOfTasks(c, q.Target.Server)
+	}
 	for _, kind := range r.kinds {
 		target, err := targetEntity(kind, q.Target)
 		if err != nil {
@@ -136,7 +140,7 @@ func (d *Decider) part(o *outcome, c caller, action string, target types.Entity)
 // decide evaluates what is left to evaluate.
 func (p *plan) decide(l strictjson.Limits, q authz.Query) call.Decision {
 	dec := call.Decision{Effect: call.Deny, Stage: call.Authorize, Reason: call.ReasonNotPermitted}
-	o := outcome{barred: p.before.barred, findings: slices.Clone(p.before.findings)}
+	o := outcome{barred: p.before.barred, findings: slices.Clone(p.before.findings), results: p.before.results}
 	for _, s := range p.parts {
 		allowed := p.judge(s, l, q, &o)
 		o.allowed = o.allowed || allowed && !s.refused
@@ -148,7 +152,7 @@ func (p *plan) decide(l strictjson.Limits, q authz.Query) call.Decision {
 	slices.SortStableFunc(o.findings, func(a, b call.Finding) int { return strings.Compare(a.Path, b.Path) })
 	dec.Findings = o.findings
 	if o.allowed && !o.barred {
-		dec.Effect, dec.Reason = call.Allow, call.ReasonOK
+		dec.Effect, dec.Reason, dec.Obligations = call.Allow, call.ReasonOK, o.results
 		if !o.free {
 			now := q.Time
 			if now.IsZero() {
@@ -174,6 +178,9 @@ func (p *plan) judge(s part, l strictjson.Limits, q authz.Query, o *outcome) (al
 	}
 	for _, reason := range why.Reasons {
 		if verdict == cedar.Allow {
+			if p.rule.hasResults() {
+				o.results = minimize.Join(o.results, resultsOf(s.found, reason.PolicyID))
+			}
 			o.note(ReasonPermit, string(reason.PolicyID))
 			if !s.refused {
 				o.wanted(s.found, reason.PolicyID, s.resource.UID.Type)

@@ -220,3 +220,26 @@ func begin(paths []Path) []place {
 	}
 	return from
 }
+
+// String says in words what may come back.
+func (r *Rules) String() string {
+	if r == nil {
+		return "everything"
+	}
+	var parts []string
+	for _, rule := range r.rules {
+		word := map[Action]string{Drop: "without", Mask: "masked", Hash: "as a digest", Last4: "its last four", Truncate: "its first " + strconv.Itoa(rule.Length)}[rule.Action]
+		parts = append(parts, rule.Path.String()+" ("+word+")")
+	}
+	for _, list := range r.only {
+		names := make([]string, len(list))
+		for i, p := range list {
+			names[i] = p.String()
+		}
+		parts = append(parts, "only "+strings.Join(names, ", "))
+	}
+	if !r.freeform {
+		parts = append(parts, "no text whose values are not known")
+	}
+	return strings.Join(parts, "; ")
+}
