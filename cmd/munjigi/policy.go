@@ -169,6 +169,9 @@ func showExplanation(e *env, x cedar.Explanation) {
 	}
 	show("Decided by", x.Decided)
 	show("What would change it", x.Near)
+	if x.Results != "" {
+		fmt.Fprintf(w, "\n  What may come back: %s\n", config.Visible(x.Results))
+	}
 	for _, a := range x.Also {
 		fmt.Fprintf(w, "\n  %s\n", config.Visible(a))
 	}

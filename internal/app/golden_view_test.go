@@ -52,12 +52,14 @@ var (
 	sessionID = regexp.MustCompile(`\b[A-Z2-7]{26}\b`)
 	ownConn   = regexp.MustCompile(`\b[0-9a-f]{16}\.`)
 	moment    = regexp.MustCompile(`\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`)
+	digest    = regexp.MustCompile(`\bhash:[0-9a-f]{32}\b`)
 	elicited  = regexp.MustCompile(`"elicitationId":"[0-9a-f]{32}"`)
 )
 
 // client is what a client saw.
 func (v *views) client(text string) string {
 	text = v.named(text)
+	text = digest.ReplaceAllString(text, "hash:«digest»")
 	text = elicited.ReplaceAllString(text, `"elicitationId":"«elicitation»"`)
 	for _, id := range recordID.FindAllString(text, -1) {
 		v.mu.Lock()

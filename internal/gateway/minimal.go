@@ -143,8 +143,10 @@ func (m *minimal) ofResult(name string, raw []byte) (out []byte, keep bool, err 
 		out, err = m.each(raw, func(e []byte) ([]byte, error) { return m.members(e, (*minimal).ofContents) })
 	case "messages":
 		out, err = m.each(raw, func(e []byte) ([]byte, error) { return m.members(e, (*minimal).ofPrompt) })
-	case "structuredContent", "_meta":
+	case "structuredContent":
 		out, err = m.fields(raw)
+	case "_meta":
+		out, err = m.members(raw, (*minimal).ofMeta)
 	case "result", "task":
 		out, err = m.members(raw, (*minimal).ofResult)
 	case "tasks":
@@ -160,6 +162,15 @@ func (m *minimal) ofResult(name string, raw []byte) (out []byte, keep bool, err 
 		return m.member(name, raw)
 	}
 	return out, true, err
+}
+
+// ofMeta leaves what the protocol itself says, such as the task that a message
+// belongs to.
+func (m *minimal) ofMeta(name string, raw []byte) (out []byte, keep bool, err error) {
+	if strings.HasPrefix(name, "io.modelcontextprotocol/") || name == "progressToken" {
+		return raw, true, nil
+	}
+	return m.member(name, raw)
 }
 
 func (m *minimal) ofPrompt(name string, raw []byte) (out []byte, keep bool, err error) {
@@ -192,7 +203,7 @@ func (m *minimal) ofNotice(name string, raw []byte) (out []byte, keep bool, err 
 	case "progressToken", "progress", "total", "level", "logger":
 		return raw, true, nil
 	case "_meta":
-		out, err = m.fields(raw)
+		out, err = m.members(raw, (*minimal).ofMeta)
 		return out, true, err
 	}
 	return m.member(name, raw)
@@ -206,8 +217,11 @@ func (m *minimal) ofSampling(name string, raw []byte) (out []byte, keep bool, er
 		return out, true, err
 	case "systemPrompt":
 		return m.text(raw)
-	case "metadata", "_meta":
+	case "metadata":
 		out, err = m.fields(raw)
+		return out, true, err
+	case "_meta":
+		out, err = m.members(raw, (*minimal).ofMeta)
 		return out, true, err
 	}
 	return m.swept(raw)
@@ -241,8 +255,10 @@ func (m *minimal) ofBlock(name string, raw []byte) (out []byte, keep bool, err e
 		return m.text(raw)
 	case "resource":
 		out, err = m.members(raw, (*minimal).ofContents)
-	case "input", "structuredContent", "_meta":
+	case "input", "structuredContent":
 		out, err = m.fields(raw)
+	case "_meta":
+		out, err = m.members(raw, (*minimal).ofMeta)
 	case "content":
 		out, err = m.each(raw, m.block)
 	default:
@@ -260,7 +276,7 @@ func (m *minimal) ofContents(name string, raw []byte) (out []byte, keep bool, er
 		out, err = m.blob(raw)
 		return out, true, err
 	case "_meta":
-		out, err = m.fields(raw)
+		out, err = m.members(raw, (*minimal).ofMeta)
 		return out, true, err
 	}
 	return m.swept(raw)

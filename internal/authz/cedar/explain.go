@@ -40,6 +40,8 @@ type Explanation struct {
 	// otherwise but for what their Why says.
 	Decided []Line `json:"decided,omitempty"`
 	Near    []Line `json:"near,omitempty"`
+	// Results is what may come back, empty for all of it.
+	Results string `json:"results,omitempty"`
 	// Also is what else it needs.
 	Also []string `json:"also,omitempty"`
 }
@@ -97,6 +99,9 @@ func (d *Decider) Explain(ctx context.Context, q authz.Query) Explanation {
 	}
 	if dec.Needs != nil {
 		x.Also = append(x.Also, inWords(dec))
+	}
+	if dec.Obligations != nil {
+		x.Results = dec.Obligations.String()
 	}
 	x.Sentence = sentence(x, dec)
 	return x

@@ -184,6 +184,9 @@ func (w *Work) within(raw []byte, h here, nested int) (out []byte, gone bool, er
 	if a != 0 && kind == strictjson.TypeArray && a != Drop && a != Mask {
 		a = 0 // its elements are at the same place
 	}
+	if a != 0 && (h.off() || h.leaf() && kind != strictjson.TypeObject && kind != strictjson.TypeArray) {
+		a = Drop // a list of only does not have it
+	}
 	switch {
 	case a != 0:
 		return w.act(raw, a, length, name)
@@ -207,7 +210,9 @@ func (w *Work) within(raw []byte, h here, nested int) (out []byte, gone bool, er
 			return strictjson.AppendString(nil, Withheld), false, nil
 		}
 		if fields {
-			inner, gone, err := w.within([]byte(s), h, nested+1)
+			// A whole answer may stand in a string, or a part of this one.
+			both := here{rules: append(begin(w.paths), h.rules...), only: h.only, kept: h.kept}
+			inner, gone, err := w.within([]byte(s), both, nested+1)
 			if err != nil || gone || string(inner) == s {
 				return raw, gone, err
 			}
