@@ -94,15 +94,15 @@ func floorOf(pkg string) (level, bool) {
 
 		"internal/call": vocabulary,
 
-		"internal/mcp":   wire,
-		"internal/oauth": wire,
+		"internal/mcp":      wire,
+		"internal/minimize": wire,
+		"internal/oauth":    wire,
 
 		"internal/base/durable": base,
 
 		"internal/base/egress":     base,
 		"internal/base/fault":      base,
 		"internal/base/limit":      base,
-		"internal/base/minimize":   base,
 		"internal/base/normalize":  base,
 		"internal/base/secret":     base,
 		"internal/base/strictjson": base,

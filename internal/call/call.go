@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/munjigi/munjigi/internal/base/minimize"
+	"github.com/munjigi/munjigi/internal/minimize"
 )
 
 // ID names one call on the record: 128 random bits in hexadecimal.

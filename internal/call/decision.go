@@ -3,7 +3,7 @@ package call
 import (
 	"time"
 
-	"github.com/munjigi/munjigi/internal/base/minimize"
+	"github.com/munjigi/munjigi/internal/minimize"
 )
 
 // Effect is what a stage says. The zero effect is Deny.

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/munjigi/munjigi/internal/base/minimize"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/mcp"
+	"github.com/munjigi/munjigi/internal/minimize"
 )
 
 // minimal is one walk over an answer in the shapes of MCP: the first takes

@@ -5,11 +5,11 @@ import (
 	"errors"
 
 	"github.com/munjigi/munjigi/internal/authz"
-	"github.com/munjigi/munjigi/internal/base/minimize"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/guard"
 	"github.com/munjigi/munjigi/internal/mcp"
+	"github.com/munjigi/munjigi/internal/minimize"
 )
 
 // minimize takes out of a result what the policies that allowed the call hold

@@ -28,9 +28,9 @@ import (
 	"context"
 
 	"github.com/munjigi/munjigi/internal/authz"
-	"github.com/munjigi/munjigi/internal/base/minimize"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/minimize"
 )
 
 // Guard is the name under which policy's findings stand on the record.

@@ -8,7 +8,7 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
-	"github.com/munjigi/munjigi/internal/base/minimize"
+	"github.com/munjigi/munjigi/internal/minimize"
 )
 
 // entry is one policy with what is known of it before any request.

@@ -9,9 +9,9 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/munjigi/munjigi/internal/authz"
-	"github.com/munjigi/munjigi/internal/base/minimize"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/minimize"
 )
 
 // plan is what is known of a question before what changes from call to call.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/cedar-policy/cedar-go/types"
 
-	"github.com/munjigi/munjigi/internal/base/minimize"
+	"github.com/munjigi/munjigi/internal/minimize"
 )
 
 // Annotations of permits that say what of a result may come back.
@@ -37,7 +37,7 @@ func readResults(e *entry, bad func(message, next string)) *minimize.Rules {
 	freeform, first := false, ""
 	paths := 0
 	for _, name := range resultAnnotations() {
-		value, has := e.policy.Annotations()[types.Ident(name)]
+		value, has := e.policy.Annotations()[types.AnnotationKey(name)]
 		if !has {
 			continue
 		}

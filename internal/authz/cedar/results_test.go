@@ -9,10 +9,10 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/munjigi/munjigi/internal/authz"
-	"github.com/munjigi/munjigi/internal/base/minimize"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/mcp"
+	"github.com/munjigi/munjigi/internal/minimize"
 )
 
 // left is what a decision lets come back of an answer.

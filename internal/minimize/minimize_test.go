@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/munjigi/munjigi/internal/base/minimize"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
+	"github.com/munjigi/munjigi/internal/minimize"
 )
 
 func options() minimize.Options {
