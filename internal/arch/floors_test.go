@@ -48,7 +48,8 @@ func floorOf(pkg string) (level, bool) {
 		"internal/guard/schema":    implementation,
 		"internal/guard/poisoning": implementation,
 
-		"internal/audit/proof": implementation,
+		"internal/audit/proof":   implementation,
+		"internal/guard/secrets": implementation,
 
 		"internal/audit/log":              implementation,
 		"internal/authn/bound":            implementation,
@@ -89,6 +90,7 @@ func floorOf(pkg string) (level, bool) {
 		"internal/guard":       contract,
 		"internal/keys":        contract,
 		"internal/oauthserver": contract,
+		"internal/redact":      contract,
 		"internal/store":       contract,
 		"internal/upstream":    contract,
 
@@ -103,6 +105,7 @@ func floorOf(pkg string) (level, bool) {
 		"internal/base/egress":     base,
 		"internal/base/fault":      base,
 		"internal/base/limit":      base,
+		"internal/base/literal":    base,
 		"internal/base/normalize":  base,
 		"internal/base/secret":     base,
 		"internal/base/strictjson": base,

@@ -180,8 +180,7 @@ func (s *Set) Inspect(ctx context.Context, p Place, st call.Stage, sub Subject) 
 				continue
 			}
 			v := g.ask(ctx, check, sub)
-			d.Findings = append(d.Findings, v.Findings...)
-			d.Score = max(d.Score, v.Score)
+			d.Findings = add(d.Findings, v.Findings, pass)
 			d.Score = max(d.Score, v.Score)
 			if g.mode == Monitor {
 				continue
@@ -206,6 +205,24 @@ func (s *Set) Inspect(ctx context.Context, p Place, st call.Stage, sub Subject) 
 			return d, sub.Raw
 		}
 	}
+}
+
+// add appends findings. Of what is judged again after a rewrite only those are
+// new that nobody had at the same place.
+func add(to, more []call.Finding, pass int) []call.Finding {
+	if pass == 0 {
+		return append(to, more...)
+	}
+	had := map[call.Finding]bool{}
+	for _, f := range to {
+		had[call.Finding{Guard: f.Guard, Reason: f.Reason, Path: f.Path}] = true
+	}
+	for _, f := range more {
+		if !had[call.Finding{Guard: f.Guard, Reason: f.Reason, Path: f.Path}] {
+			to = append(to, f)
+		}
+	}
+	return to
 }
 
 func (g *active) ask(ctx context.Context, check Check, sub Subject) (v Verdict) {

@@ -3,6 +3,7 @@ package guard_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/munjigi/munjigi/internal/call"
@@ -128,5 +129,30 @@ func TestEveryGuardSpeaksOfADefinition(t *testing.T) {
 	got, b := s.Inspect(t.Context(), guard.Definition, call.InspectResult, guard.Subject{Raw: []byte("{}")})
 	if b != nil || got.Effect != call.Hold || got.Reason != "first" || len(got.Findings) != 2 || got.Score != 0.9 {
 		t.Errorf("%+v %s", got, b)
+	}
+}
+
+// Several guards may each take something out in one pass, whatever their
+// order, and what one of them says of the rest is told once.
+func TestSeveralRewritesInOnePass(t *testing.T) {
+	t.Parallel()
+	out := func(name, what string) g {
+		return g{name: name, check: func(_ context.Context, s guard.Subject) (guard.Verdict, error) {
+			if raw := strings.ReplaceAll(string(s.Raw), what, "-"); raw != string(s.Raw) {
+				return guard.Verdict{Effect: call.Redact, Rewritten: []byte(raw), Findings: []call.Finding{{Guard: name}}}, nil
+			}
+			return guard.Verdict{Effect: call.Allow}, nil
+		}}
+	}
+	notes := g{name: "notes", check: says(guard.Verdict{Effect: call.Annotate, Findings: []call.Finding{{Guard: "notes"}}}, nil)}
+	for _, order := range [][]guard.Guard{{out("a", "A"), notes, out("b", "B")}, {out("b", "B"), out("a", "A"), notes}} {
+		s, err := guard.Build(order, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, b := s.Inspect(t.Context(), guard.Result, call.InspectResult, guard.Subject{Raw: []byte(`"A B"`)})
+		if d.Effect != call.Redact || string(b) != `"- -"` || len(d.Findings) != 3 {
+			t.Errorf("%v %s", d, b)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/munjigi/munjigi/internal/guard"
 	"github.com/munjigi/munjigi/internal/guard/poisoning"
 	"github.com/munjigi/munjigi/internal/guard/schema"
+	"github.com/munjigi/munjigi/internal/guard/secrets"
 )
 
 // Settings tune the guards beyond their modes.
@@ -15,9 +16,11 @@ type Settings struct {
 	// OpenTools, written server/tool, accept properties that their schema does
 	// not declare.
 	OpenTools []string
+	// Secrets tunes the guard of that name.
+	Secrets secrets.Settings
 }
 
 // Guards returns the guards in their order.
 func Guards(s Settings) []guard.Guard {
-	return []guard.Guard{schema.New(s.OpenTools), poisoning.New()}
+	return []guard.Guard{schema.New(s.OpenTools), poisoning.New(), secrets.New(s.Secrets)}
 }
