@@ -22,6 +22,8 @@ type checkReport struct {
 	Servers    []checkServer      `json:"servers,omitempty"`
 	Departures []config.Departure `json:"departures,omitempty"`
 	Warnings   []config.Problem   `json:"warnings,omitempty"`
+	// Unchecked says what of the policies could not be checked, and why.
+	Unchecked []string `json:"unchecked,omitempty"`
 }
 
 type checkServer struct {
@@ -33,7 +35,7 @@ type checkServer struct {
 }
 
 // cmdCheck shows every error of a config, or what it configures.
-func cmdCheck(_ context.Context, e *env, args []string) int {
+func cmdCheck(ctx context.Context, e *env, args []string) int {
 	fs := flags(e, "check", "munjigi check [-c FILE] [--json]", "Show every error of a config at once, with line, column and key; without errors, its servers and what is weaker than the safe defaults.")
 	path := fs.String("c", "munjigi.yaml", "config file")
 	asJSON := fs.Bool("json", false, "print JSON")
@@ -47,10 +49,18 @@ func cmdCheck(_ context.Context, e *env, args []string) int {
 	if err != nil {
 		return checkFailed(e, *path, err, *asJSON)
 	}
-	if _, _, err := app.Policies(cfg); err != nil {
+	_, policies, err := app.Policies(cfg)
+	if err != nil {
 		return policyFailed(e, *path, err, *asJSON)
 	}
-	report := checkReport{File: cfg.File, OK: true, Digest: hex.EncodeToString(cfg.Digest[:]), Departures: cfg.Departures(), Warnings: cfg.Warnings}
+	against, err := policiesAgainst(ctx, cfg, policies, "")
+	if err != nil {
+		return failed(e, err)
+	}
+	if len(against.Problems) > 0 {
+		return checkFailed(e, *path, &config.Errors{List: against.Problems}, *asJSON)
+	}
+	report := checkReport{File: cfg.File, OK: true, Digest: hex.EncodeToString(cfg.Digest[:]), Departures: cfg.Departures(), Warnings: cfg.Warnings, Unchecked: against.Unchecked}
 	for _, s := range cfg.Servers {
 		report.Servers = append(report.Servers, serverRow(s, report.Departures))
 	}
@@ -147,4 +157,5 @@ func showChecked(e *env, r checkReport) {
 			fmt.Fprintf(w, "  %s:%d:%d: %s %s\n      %s\n", config.Visible(r.File), p.Line, p.Column, p.Key, p.Message, p.Next)
 		}
 	}
+	showUnchecked(e, r.Unchecked)
 }

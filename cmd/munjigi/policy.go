@@ -26,16 +26,19 @@ func (t *texts) Set(s string) error { *t = append(*t, s); return nil }
 
 // cmdPolicy looks at policies without a running gateway.
 func cmdPolicy(ctx context.Context, e *env, args []string) int {
-	fs := flags(e, "policy", "munjigi policy check | test FILE | explain METHOD SERVER[/NAME] [ARGUMENTS]", "Judge the policies of a config: check reads them and shows every mistake; test plays a table of wanted decisions; explain says how one call would be decided, by which lines, and what would change it.")
+	fs := flags(e, "policy", "munjigi policy check | test FILE | explain METHOD SERVER[/NAME] [ARGUMENTS] | init | catalogue | schema", "Judge the policies of a config: check shows every mistake; test plays a table of wanted decisions; explain says how one call would be decided, by which lines, and what would change it. init writes a first policy from what the servers have, catalogue saves what they have, and schema prints the Cedar schema of requests.")
 	path := fs.String("c", "munjigi.yaml", "config file")
 	asJSON := fs.Bool("json", false, "print JSON")
 	var who cedar.Person
 	fs.StringVar(&who.Kind, "kind", "user", "explain: user, workload, operator or anonymous")
-	fs.StringVar(&who.Issuer, "issuer", "", "explain: the identity provider; may be left out where the config has one")
+	saved := fs.String("catalogue", "", "check, init: what the servers have, from a file that munjigi policy catalogue wrote, instead of asking the running gateway")
+	var start cedar.Start
+	fs.StringVar(&start.Approvers, "approvers", "approvers", "init: the list of those who approve what does more than read")
+	fs.StringVar(&who.Issuer, "issuer", "", "explain, init: the identity provider; may be left out where the config has one")
 	fs.StringVar(&who.Subject, "subject", "somebody", "explain: the subject")
 	fs.StringVar(&who.Client, "client", "", "explain: the OAuth client")
 	fs.StringVar(&who.ACR, "acr", "", "explain: how strongly the person signed in")
-	fs.Var((*texts)(&who.Groups), "group", "explain: a group; may be given several times")
+	fs.Var((*texts)(&who.Groups), "group", "explain, init: a group; explain takes several")
 	fs.Var((*texts)(&who.Roles), "role", "explain: a role; may be given several times")
 	fs.Var((*texts)(&who.Scopes), "scope", "explain: a scope; may be given several times")
 	if code, done := parse(e, fs, args); done {
@@ -45,17 +48,21 @@ func cmdPolicy(ctx context.Context, e *env, args []string) int {
 	if err != nil {
 		return checkFailed(e, *path, err, *asJSON)
 	}
+	switch {
+	case fs.Arg(0) == "schema" && fs.NArg() == 1:
+		return policySchema(e)
+	case fs.Arg(0) == "catalogue" && fs.NArg() == 1:
+		return policyCatalogue(ctx, e, cfg)
+	case fs.Arg(0) == "init" && fs.NArg() == 1:
+		return policyInit(ctx, e, cfg, *saved, who, start)
+	}
 	d, p, err := app.Policies(cfg)
 	if err != nil {
 		return policyFailed(e, *path, err, *asJSON)
 	}
 	switch {
 	case fs.Arg(0) == "check" && fs.NArg() == 1:
-		if *asJSON {
-			return printJSON(e, map[string]any{"policies": p.Len(), "digest": p.Digest()})
-		}
-		fmt.Fprintf(e.stdout, "%d policies, digest %.16s: no mistake was found\n", p.Len(), p.Digest())
-		return exitDone
+		return policyCheck(ctx, e, cfg, p, *saved, *asJSON)
 	case fs.Arg(0) == "test" && fs.NArg() == 2:
 		return policyTest(ctx, e, d, fs.Arg(1), *asJSON)
 	case fs.Arg(0) == "explain" && (fs.NArg() == 3 || fs.NArg() == 4):
@@ -67,7 +74,7 @@ func cmdPolicy(ctx context.Context, e *env, args []string) int {
 		}
 		return policyExplain(ctx, e, d, who, fs.Args()[1:], *asJSON)
 	}
-	return wrongUse(e, errors.New("say: munjigi policy check, munjigi policy test FILE, or munjigi policy explain METHOD SERVER[/NAME] [ARGUMENTS]"))
+	return wrongUse(e, errors.New("say: munjigi policy check, test FILE, explain METHOD SERVER[/NAME] [ARGUMENTS], init, catalogue or schema"))
 }
 
 func policyFailed(e *env, path string, err error, asJSON bool) int {

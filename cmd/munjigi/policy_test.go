@@ -48,9 +48,10 @@ func TestPolicyCommands(t *testing.T) {
 		}
 		ran++
 		w := newWorld(t, "", false)
+		w.vars["XDG_STATE_HOME"] = filepath.Join(dir, "state")
 		words := strings.Fields(args)
 		for i, word := range words {
-			if strings.HasSuffix(word, ".yaml") {
+			if strings.HasSuffix(word, ".yaml") || strings.HasSuffix(word, ".json") {
 				words[i] = filepath.Join(dir, word)
 			}
 		}

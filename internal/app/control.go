@@ -32,6 +32,7 @@ const (
 	OpServers        = "servers"
 	OpApprove        = "servers-approve"
 	OpReload         = "reload"
+	OpCatalogue      = "catalogue" // of one server; a *cedar.Shelf
 )
 
 // NameArg is the argument of operations that concern one thing.
@@ -78,9 +79,10 @@ func (a *App) ServeControl(ctx context.Context) error {
 			n, err := a.Revoke(ctx, r)
 			return EndedAnswer{n}, err
 		},
-		OpApprove: named(func(ctx context.Context, name string) (any, error) { return nil, a.ApproveServer(ctx, name) }),
-		OpServers: func(context.Context, json.RawMessage) (any, error) { return Servers(a.Config()), nil },
-		OpReload:  func(ctx context.Context, _ json.RawMessage) (any, error) { return nil, a.Reload(ctx) },
+		OpApprove:   named(func(ctx context.Context, name string) (any, error) { return nil, a.ApproveServer(ctx, name) }),
+		OpCatalogue: named(func(ctx context.Context, name string) (any, error) { return a.Shelf(ctx, name) }),
+		OpServers:   func(context.Context, json.RawMessage) (any, error) { return Servers(a.Config()), nil },
+		OpReload:    func(ctx context.Context, _ json.RawMessage) (any, error) { return nil, a.Reload(ctx) },
 	})
 }
 

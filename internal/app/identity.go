@@ -11,7 +11,6 @@ import (
 	"github.com/munjigi/munjigi/internal/authn/jwt"
 	"github.com/munjigi/munjigi/internal/authn/spiffe"
 	"github.com/munjigi/munjigi/internal/authz"
-	"github.com/munjigi/munjigi/internal/authz/cedar"
 	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/demo"
 	"github.com/munjigi/munjigi/internal/gateway"
@@ -31,15 +30,15 @@ type who struct {
 // no way in but their tokens, and nothing is permitted that no policy permits;
 // without them the operator is the one principal.
 func (a *App) identity(cfg *config.Config, base string, order, merged []string) (who, error) {
-	policies, err := cedar.Load(cfg.Policy)
+	decider, _, err := Policies(cfg)
 	if err != nil {
 		return who{}, err
 	}
 	if !cfg.Identity.Outside() {
 		w := who{authn: a.auth}
 		if len(cfg.Policy) > 0 {
-			w.authz, err = cedar.New(policies, cedar.Options{})
-			return w, err
+			w.authz = decider
+			return w, nil
 		}
 		owner := authz.Owner{On: true, Refused: map[string]string{}}
 		if cfg.Demo {
@@ -51,10 +50,7 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 	if base == "" {
 		return who{}, errors.New("identity.issuers and identity.spiffe need public_url")
 	}
-	w := who{resources: resourcesOf(cfg, base, order, merged)}
-	if w.authz, err = cedar.New(policies, cedar.Options{}); err != nil {
-		return who{}, err
-	}
+	w := who{authz: decider, resources: resourcesOf(cfg, base, order, merged)}
 	client, err := issuerClient(cfg)
 	if err != nil {
 		return who{}, err

@@ -19,9 +19,9 @@
 //   - A policy that names a type, an action or an ID of a form that no request
 //     has is refused when it is loaded.
 //
-// It does not know which servers and tools exist, nor the schemas of their
-// arguments, so it does not find a rule with a misspelt tool. It does not
-// interpret arguments: a path, a URL or a command is text to it.
+// It does not know which servers and tools exist: Policies.Check finds a rule
+// with a misspelt tool or argument where it is told what servers have. It does
+// not interpret arguments: a path, a URL or a command is text to it.
 package cedar
 
 import (

@@ -101,3 +101,28 @@ func (s someone) principal() call.Principal {
 	}
 	return call.NewPrincipal(id)
 }
+
+// examplePolicies are the policies of all examples.
+func examplePolicies(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/examples/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, file := range files {
+		a, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range a.Files {
+			if f.Name == "policy.cedar" {
+				out = append(out, string(f.Data))
+			}
+		}
+	}
+	if len(out) != len(files) {
+		t.Fatalf("%d policies in %d examples", len(out), len(files))
+	}
+	return out
+}
