@@ -19,6 +19,10 @@ func cmdAudit(ctx context.Context, e *env, args []string) int {
 		switch args[0] {
 		case "tail":
 			return auditTail(ctx, e, args[1:])
+		case "search":
+			return auditSearch(ctx, e, args[1:])
+		case "export":
+			return auditExport(ctx, e, args[1:])
 		case "verify":
 			return auditVerify(ctx, e, args[1:])
 		case "checkpoint":
@@ -27,14 +31,14 @@ func cmdAudit(ctx context.Context, e *env, args []string) int {
 			return auditKey(e, args[1:])
 		}
 	}
-	fs := flags(e, "audit", "munjigi audit tail|verify|checkpoint|key", "The record: its newest entries, and the proof that it is whole. Each of them has --help.")
+	fs := flags(e, "audit", "munjigi audit tail|search|export|verify|checkpoint|key", "The record: its newest entries, those that a query finds, and the proof that it is whole. Each of them has --help.")
 	if code, done := parse(e, fs, args); done {
 		return code
 	}
 	if fs.NArg() == 0 {
-		return wrongUse(e, errors.New("say what: tail, verify, checkpoint or key"))
+		return wrongUse(e, errors.New("say what: tail, search, export, verify, checkpoint or key"))
 	}
-	return wrongUse(e, fmt.Errorf("%s is none of tail, verify, checkpoint, key", shown(fs.Arg(0))))
+	return wrongUse(e, fmt.Errorf("%s is none of tail, search, export, verify, checkpoint, key", shown(fs.Arg(0))))
 }
 
 // recordOf names the data folder on the command line and returns the folder of the record.

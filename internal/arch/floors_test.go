@@ -50,6 +50,7 @@ func floorOf(pkg string) (level, bool) {
 
 		"internal/audit/proof":   implementation,
 		"internal/guard/secrets": implementation,
+		"internal/audit/index":   implementation,
 
 		"internal/audit/log":              implementation,
 		"internal/authn/bound":            implementation,

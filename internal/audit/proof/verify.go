@@ -124,7 +124,7 @@ type verifier struct {
 	edge     edge
 	due      []Checkpoint
 	progress func(done, of int64)
-	next     int64 // the index of the leaf that the next line should be
+	next     int64      // the index of the leaf that the next line should be
 	held     []heldLine // lines that did not fit, newest last
 	err      error
 }
