@@ -58,6 +58,7 @@ func floorOf(pkg string) (level, bool) {
 		"internal/authn/mtls":             implementation,
 		"internal/authn/local":            implementation,
 		"internal/authn/jwt":              implementation,
+		"internal/authn/passkey":          implementation,
 		"internal/authn/signin":           implementation,
 		"internal/authn/spiffe":           implementation,
 		"internal/authz/cedar":            implementation,

@@ -1,6 +1,9 @@
 package authn
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Causes of a refused sign-in by browser. Their text is for logs and the
 // record; the pages have their own words. ErrUnavailable is one more.
@@ -20,6 +23,16 @@ var (
 	ErrTooMany = errors.New("too many sign-ins at once")
 	// ErrCode: the code is wrong, spent, too old, or of another browser.
 	ErrCode = errors.New("the code is not valid for this browser")
+	// ErrPasskey: the authenticator's answer proves nothing here.
+	ErrPasskey = errors.New("the passkey's answer was refused")
+	// ErrStale: the sign-in is too long ago for this.
+	ErrStale = errors.New("this needs a sign-in of the last ten minutes")
 	// ErrNoSession: there is no session of that ID any more.
 	ErrNoSession = errors.New("there is no such session of a browser")
 )
+
+// Passkey is one passkey of the operator, as it is shown.
+type Passkey struct {
+	ID, Name   string
+	Born, Used time.Time // Used is zero where it never was
+}

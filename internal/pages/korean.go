@@ -74,6 +74,18 @@ func korean() texts {
 		NoAskingText:   "이미 답했거나, 10분이 지났거나, 다른 브라우저의 요청입니다. 클라이언트에서 처음부터 다시 하세요.",
 		ClientsText:    "여러분이 허용한 클라이언트입니다. 철회할 때까지 여러분의 이름으로 아래의 일을 할 수 있습니다.", ClientWithdrawn: "이 클라이언트는 더 이상 여러분을 대신할 수 없습니다. 토큰도 끝났습니다.",
 
+		PasskeysTitle: "패스키", PasskeysText: "패스키가 있으면 터미널 코드 대신 기기나 보안 키로 로그인합니다.",
+		PasskeysNone:  "아직 패스키가 없습니다.",
+		PasskeySignIn: "패스키로 로그인", PasskeyNot: "기기에서 패스키를 받지 못했습니다. 다시 시도하거나 터미널 코드를 사용하세요.",
+		PasskeyRefused: "패스키를 받아들일 수 없습니다. 여기에 등록되지 않았거나, 삭제되었거나, 너무 늦게 응답했습니다. 터미널 코드를 사용하세요.",
+		PasskeyAdd:     "패스키 추가", PasskeyName: "이름", PasskeyNameHint: "알아볼 수 있는 이름. 예: “노트북”, “파란 키”.",
+		PasskeyAdded: "패스키를 추가했습니다", PasskeyAddedText: "이제 이 패스키로 로그인할 수 있습니다.",
+		PasskeyUsed: "마지막 사용", PasskeyNever: "사용한 적 없음", PasskeyNeedsScript: "패스키를 추가하려면 JavaScript가 필요하지만 꺼져 있습니다. 터미널 코드로는 그대로 로그인할 수 있습니다.",
+		PasskeyRemove:  "%s 삭제",
+		PasskeyRemoved: "패스키를 삭제했습니다", PasskeyRemovedText: "이제 아무도 이 패스키로 로그인할 수 없습니다. 기기에서도 삭제하세요.",
+		PasskeyStale: "먼저 다시 로그인하세요", PasskeyStaleText: "패스키는 로그인한 지 10분 안에만 추가하거나 삭제할 수 있습니다. 로그아웃한 뒤 다시 로그인하고 돌아오세요.",
+		PasskeyFull: "패스키가 이미 16개입니다. 먼저 하나를 삭제하세요.",
+
 		UnknownTitle: "그런 페이지가 없습니다", UnknownText: "주소를 확인하거나, 클라이언트에서 서버를 다시 호출해 새 링크를 받으세요.",
 		HostTitle: "잘못된 주소", HostText: "게이트웨이는 이 이름으로 응답하지 않습니다. 시작할 때 표시된 주소를 사용하세요.",
 		FrameTitle: "단독으로 여는 페이지입니다", FrameText: "다른 페이지 안에 표시하거나 다른 페이지가 가져갈 수 없습니다. 새 탭에서 여세요.",

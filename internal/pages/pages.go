@@ -13,7 +13,8 @@
 // changes but by a POST from our own page, with a token that is bound to the
 // browser and its session; what belongs to another person looks like what does
 // not exist; text of others is shown as text, with every character visible,
-// and host names letter by letter; no script runs, ours neither; each step is
+// and host names letter by letter; no script runs but the one small file that
+// asks an authenticator, on the two pages that need it; each step is
 // on the record before it is done, and a refusal names its entry.
 //
 // It does not prove who somebody is (internal/authn/signin does) and keeps no
@@ -37,6 +38,7 @@ import (
 	"time"
 
 	"github.com/munjigi/munjigi/internal/audit"
+	"github.com/munjigi/munjigi/internal/authn"
 	"github.com/munjigi/munjigi/internal/base/egress"
 	"github.com/munjigi/munjigi/internal/base/limit"
 	"github.com/munjigi/munjigi/internal/call"
@@ -87,6 +89,9 @@ type Options struct {
 	Providers Providers
 	Pairing   Pairing
 	Sessions  Sessions
+	// Passkeys are the operator's, beside Pairing; nil where there are none.
+	Passkeys    Passkeys
+	PasskeyList PasskeyList
 	// Grants is nil where no server asks for any.
 	Grants credential.Grants
 	// Consent and Decisions are nil where no client can ask to be let in.
@@ -107,6 +112,7 @@ type Pages struct {
 	suffix    string // of cookie names, where no prefix keeps them apart
 	pages     *template.Template
 	style     []byte
+	script    []byte
 	routes    map[string]route
 	strangers *limit.Keyed // their refusals on the record
 	asks      *limit.Keyed // for codes
@@ -143,12 +149,19 @@ func New(o Options) (*Pages, error) {
 	if p.style, err = files.ReadFile("page/style.css"); err != nil {
 		return nil, err
 	}
+	if p.script, err = files.ReadFile("page/passkey.js"); err != nil {
+		return nil, err
+	}
 	p.routes = map[string]route{
 		PathSignIn:   {get: p.signIn, post: p.beginSignIn},
 		PathCallback: {get: p.finishSignIn},
 		PathCode:     {post: p.code},
 		PathSignOut:  {get: p.askSignOut, post: p.signOut},
 		PathStyle:    {get: p.serveStyle},
+		PathPasskey:  {post: p.passkeySignIn},
+		PathPasskeys: {get: p.passkeys, post: p.addPasskey},
+		PathForget:   {post: p.forgetPasskey},
+		PathScript:   {get: p.serveScript},
 		PathGrants:   {get: p.given},
 		PathWithdraw: {post: p.withdraw},
 
@@ -219,7 +232,7 @@ func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v.fail(http.StatusMethodNotAllowed, v.t.UnknownTitle, v.t.UnknownText)
 		return
 	}
-	if r.URL.Path != PathStyle && !v.enter() {
+	if r.URL.Path != PathStyle && r.URL.Path != PathScript && !v.enter() {
 		return
 	}
 	do(v)
@@ -233,11 +246,18 @@ func alias(got, want string) bool {
 	return err1 == nil && err2 == nil && gp == wp && egress.Loopback(gh) && egress.Loopback(wh)
 }
 
+// Nothing but our own style is loaded; on the two pages where an authenticator
+// is asked, our own script too. Markup that somebody smuggles in stays dead.
+const (
+	withoutScript = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	withScript    = "default-src 'none'; script-src 'self'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+)
+
 // headers are on every answer. The referrer goes to our own pages only: with
 // none at all a browser would send forms under the origin "null".
 func (p *Pages) headers(h http.Header) {
 	for k, v := range map[string]string{
-		"Content-Security-Policy":      "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+		"Content-Security-Policy":      withoutScript,
 		"X-Frame-Options":              "DENY",
 		"X-Content-Type-Options":       "nosniff",
 		"Referrer-Policy":              "same-origin",
@@ -270,6 +290,9 @@ func (v *visit) show(status int, name string, data page) {
 		return
 	}
 	h := v.w.Header()
+	if data.Ceremony != nil {
+		h.Set("Content-Security-Policy", withScript)
+	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", v.t.Language)
 	v.w.WriteHeader(status)
@@ -293,6 +316,8 @@ type page struct {
 	Given    []credential.Given
 	Question *oauthserver.Question
 	Clients  []oauthserver.Decision
+	Ceremony *ceremony
+	Keys     []authn.Passkey
 	Next     string
 
 	visit *visit
@@ -303,6 +328,11 @@ func (d page) Form(path string) string { return d.visit.token(path) }
 
 // Person names who is signed in.
 func (d page) Person() string { return d.Who.Identity().Subject }
+
+// Operator reports that the operator is signed in and may have passkeys.
+func (d page) Operator() bool {
+	return d.visit.p.o.PasskeyList != nil && d.Who.Identity().Kind == call.Operator
+}
 
 // At names the host where they signed in, "" for the operator.
 func (d page) At() string {

@@ -49,6 +49,11 @@ func (v *visit) showSignIn(to string, d page) {
 	name, status := "signin", http.StatusOK
 	if v.p.o.Pairing != nil {
 		name = "code"
+		var err error
+		if d.Ceremony, err = v.signInCeremony(); err != nil {
+			v.broken(err)
+			return
+		}
 	}
 	if d.Wrong {
 		status = http.StatusForbidden
@@ -180,6 +185,8 @@ func (v *visit) notSignedIn(err error, issuer string) {
 		status, reason, text = http.StatusBadRequest, "sign-in-not-begun", v.t.SignInOld
 	case errors.Is(err, authn.ErrDenied):
 		reason, text = "sign-in-denied", v.t.SignInDenied
+	case errors.Is(err, authn.ErrPasskey):
+		reason, text = "passkey-refused", v.t.PasskeyRefused
 	case errors.Is(err, authn.ErrOtherIssuer):
 		reason = "sign-in-mixed-up"
 	}

@@ -59,6 +59,15 @@ type texts struct {
 	NoAskingTitle, NoAskingText                    string
 	ClientsText, ClientWithdrawn                   string
 
+	PasskeysTitle, PasskeysText, PasskeysNone     string
+	PasskeySignIn, PasskeyNot, PasskeyRefused     string
+	PasskeyAdd, PasskeyName, PasskeyNameHint      string
+	PasskeyAdded, PasskeyAddedText                string
+	PasskeyUsed, PasskeyNever, PasskeyNeedsScript string
+	PasskeyRemove                                 string // %s: name
+	PasskeyRemoved, PasskeyRemovedText            string
+	PasskeyStale, PasskeyStaleText, PasskeyFull   string
+
 	UnknownTitle, UnknownText string
 	HostTitle, HostText       string
 	FrameTitle, FrameText     string
@@ -174,6 +183,18 @@ func english() texts {
 		NoAskingTitle:  "There is nothing to decide here",
 		NoAskingText:   "This request was answered, took longer than ten minutes, or belongs to another browser. Begin again in your client.",
 		ClientsText:    "You let these clients in. Each can do what is listed, in your name, until you withdraw it.", ClientWithdrawn: "The client can no longer act for you: its tokens have ended.",
+
+		PasskeysTitle: "Passkeys", PasskeysText: "With a passkey you sign in by your device or security key instead of a code from the terminal.",
+		PasskeysNone:  "You have no passkey yet.",
+		PasskeySignIn: "Sign in with a passkey", PasskeyNot: "Your device gave no passkey. Try again, or use a code from the terminal.",
+		PasskeyRefused: "The passkey was not accepted: it is not registered here, it was removed, or its answer came too late. Use a code from the terminal.",
+		PasskeyAdd:     "Add a passkey", PasskeyName: "Name", PasskeyNameHint: "So that you know it again, such as “laptop” or “blue key”.",
+		PasskeyAdded: "The passkey was added", PasskeyAddedText: "You can sign in with it from now on.",
+		PasskeyUsed: "Last used", PasskeyNever: "never", PasskeyNeedsScript: "Adding a passkey needs JavaScript, which is off here. Without it you sign in by a code from the terminal.",
+		PasskeyRemove:  "Remove %s",
+		PasskeyRemoved: "The passkey was removed", PasskeyRemovedText: "Nobody signs in with it any more. Delete it on your device too.",
+		PasskeyStale: "Sign in again first", PasskeyStaleText: "Passkeys are added and removed within ten minutes of signing in. Sign out, sign in again, and come back.",
+		PasskeyFull: "There are 16 passkeys already. Remove one first.",
 
 		UnknownTitle: "There is no such page", UnknownText: "Check the address, or call the server again from your client for a new link.",
 		HostTitle: "Wrong address", HostText: "The gateway does not answer under this name. Use the address that it shows at start.",

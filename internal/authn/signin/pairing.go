@@ -79,7 +79,8 @@ func (p *Pairing) Show(browser string) error {
 }
 
 // Enter takes a code that a person typed into this browser: in any case, with
-// or without hyphen and spaces. A code serves once; after CodeGuesses wrong
+// or without hyphen and spaces. It returns who signed in, by a one-time password
+// (amr of RFC 8176) and now. A code serves once; after CodeGuesses wrong
 // ones it is void. The error is authn.ErrCode.
 func (p *Pairing) Enter(browser, typed string) (call.Principal, error) {
 	if p == nil || browser == "" || len(typed) > 64 {
@@ -103,5 +104,7 @@ func (p *Pairing) Enter(browser, typed string) (call.Principal, error) {
 		return call.Principal{}, authn.ErrCode
 	}
 	delete(p.codes, digest(browser))
-	return p.who, nil
+	id := p.who.Identity()
+	id.AMR, id.AuthTime = []string{"otp"}, time.Now().Unix()
+	return call.NewPrincipal(id), nil
 }
