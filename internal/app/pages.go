@@ -96,6 +96,9 @@ func (a *App) pagesOf(ctx context.Context, cfg *config.Config, verifier *jwt.Ver
 			a.pairing = signin.NewPairing(local.Attached("browser"), a.showCode)
 		}
 		o.Pairing = a.pairing
+		if err := a.addPasskeys(ctx, &o); err != nil {
+			return nil, err
+		}
 	}
 	o.Sessions = signin.NewSessions(a.browsers, a.endedUnder(cfg))
 	return pages.New(o)
