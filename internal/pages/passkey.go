@@ -133,16 +133,15 @@ func (p *Pages) forgetPasskey(v *visit) {
 
 // noPasskey answers for what did not come about.
 func (v *visit) noPasskey(err error) {
-	title, text := v.t.SignInFailed, v.t.PasskeyRefused
+	title, text := v.t.FormTitle, v.t.PasskeyRefused
 	switch {
 	case errors.Is(err, authn.ErrStale):
 		title, text = v.t.PasskeyStale, v.t.PasskeyStaleText
 	case errors.Is(err, authn.ErrNotBegun), errors.Is(err, authn.ErrReplayed):
-		title, text = v.t.FormTitle, v.t.FormText
+		text = v.t.FormText
 	case errors.Is(err, authn.ErrTooMany):
-		title, text = v.t.FormTitle, v.t.PasskeyFull
+		text = v.t.PasskeyFull
 	case errors.Is(err, authn.ErrPasskey):
-		title = v.t.FormTitle
 	default:
 		v.broken(err)
 		return
