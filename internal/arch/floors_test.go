@@ -74,6 +74,7 @@ func floorOf(pkg string) (level, bool) {
 		"internal/keys/file":              implementation,
 		"internal/pages":                  implementation,
 		"internal/oauthserver/clients":    implementation,
+		"internal/oauthserver/face":       implementation,
 		"internal/oauthserver/consent":    implementation,
 		"internal/store/sqlite":           implementation,
 		"internal/upstream/bridge":        implementation,

@@ -63,6 +63,9 @@ type Identity struct {
 	// Asked says that the proof rests on what its issuer answers when it is asked
 	// (RFC 7662), not on a signature.
 	Asked bool
+	// Granted says that a person granted exactly these scopes to the client, at
+	// this gateway; no word of an issuer stands in for a scope that is missing.
+	Granted bool
 	// Session is the provider's session (sid) that a logout may name.
 	Session string
 	// Claims is the JSON object that the issuer signed or answered, valid and
@@ -113,7 +116,7 @@ func NewPrincipal(id Identity) Principal {
 	key := strconv.Itoa(len(id.Issuer)) + ":" + id.Issuer + "|" + id.Subject
 	p := Principal{id: id, key: key, clientKey: strconv.Itoa(len(key)) + ":" + key + "|" + id.Client}
 	p.cacheKey = strconv.Itoa(len(p.clientKey)) + ":" + p.clientKey
-	rights := [...][]string{id.Scopes, id.Actors, id.Roles, id.Groups, id.AMR, {id.Tenant, id.ACR, strconv.FormatBool(id.GroupsUnknown)}}
+	rights := [...][]string{id.Scopes, id.Actors, id.Roles, id.Groups, id.AMR, {id.Tenant, id.ACR, strconv.FormatBool(id.GroupsUnknown), strconv.FormatBool(id.Granted)}}
 	var b strings.Builder
 	b.WriteString(p.cacheKey)
 	for _, list := range rights {
@@ -149,7 +152,8 @@ func SplitKey(key string) (issuer, subject string, ok bool) {
 func (p Principal) ClientKey() string { return p.clientKey }
 
 // CacheKey adds to ClientKey, injectively, what rights rest on: scopes, actors,
-// roles, groups, tenant and the strength of the sign-in. What was fetched for
+// roles, groups, tenant, the strength of the sign-in and whether a person
+// granted the scopes. What was fetched for
 // one set of rights is never shown under another. Other claims are not in it:
 // a decision that rests on one of them must not be remembered under this key.
 func (p Principal) CacheKey() string { return p.cacheKey }

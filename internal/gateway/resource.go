@@ -116,7 +116,7 @@ func (g *Gateway) scoped(c *call.Call, in *inbound, t call.Target) *refusal {
 	id := c.Principal.Identity()
 	res := g.o.Resources[g.o.BaseURL+in.path]
 	need := scopeOf(t)
-	if need == "" || res.ScopesIgnored[id.Issuer] || t.Server == mergedName || slices.Contains(id.Scopes, need) {
+	if need == "" || res.ScopesIgnored[id.Issuer] && !id.Granted || t.Server == mergedName || slices.Contains(id.Scopes, need) {
 		return nil
 	}
 	r := deny(c, call.Authorize, call.ReasonInsufficientScope, need)
@@ -196,7 +196,6 @@ func (g *Gateway) allowed(c *call.Call, in *inbound, t call.Target) bool {
 	if len(g.o.Resources) == 0 || in.http == nil {
 		return true
 	}
-	need := scopeOf(t)
-	return need == "" || g.o.Resources[g.o.BaseURL+in.path].ScopesIgnored[c.Principal.Identity().Issuer] ||
-		slices.Contains(c.Principal.Identity().Scopes, need)
+	need, id := scopeOf(t), c.Principal.Identity()
+	return need == "" || g.o.Resources[g.o.BaseURL+in.path].ScopesIgnored[id.Issuer] && !id.Granted || slices.Contains(id.Scopes, need)
 }

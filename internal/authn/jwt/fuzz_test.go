@@ -135,7 +135,7 @@ func BenchmarkColdVerify(b *testing.B) {
 	res := v.resources.Find(home)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := v.prove(b.Context(), time.Now(), res, token); err != nil {
+		if _, err := v.prove(b.Context(), time.Now(), res, "", token); err != nil {
 			b.Fatal(err)
 		}
 	}

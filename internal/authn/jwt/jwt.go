@@ -87,6 +87,8 @@ type Issuer struct {
 	// As is the configured issuer under which principals of this one are
 	// known. It is for the two issuers of one Entra tenant.
 	As string
+	// Own is set for the one issuer that is this gateway itself.
+	Own *Own
 }
 
 // Options configure a Verifier.
@@ -172,6 +174,14 @@ func New(o Options) (*Verifier, error) {
 		v.issuers[i.Issuer] = is
 	}
 	for _, is := range v.issuers {
+		if is.Own != nil {
+			for _, of := range is.Own.Issuers {
+				if v.known[of] == nil {
+					v.known[of] = is
+				}
+			}
+			continue
+		}
 		if is.As == "" {
 			v.known[is.Issuer.Issuer] = is
 			continue
@@ -197,6 +207,9 @@ func (i Issuer) judge() (*issuer, error) {
 	}
 	if u.RawQuery != "" || u.ForceQuery {
 		return nil, errors.New("an issuer has no query; write it exactly as the provider's metadata does")
+	}
+	if i.Own != nil && (!i.Own.good() || i.Provider != "" || i.As != "" || i.JWKSURI != "") {
+		return nil, errors.New("the gateway as its own issuer needs keys and owners, and nothing of a provider's")
 	}
 	if i.JWKSURI != "" {
 		if _, err := egress.CheckURL(i.JWKSURI, egress.Rules{PlainLoopback: true}); err != nil {
@@ -302,7 +315,7 @@ func (v *Verifier) verify(ctx context.Context, res *authn.Protected, name, token
 	d := digest(name, token)
 	e := v.cache.get(d)
 	if e == nil || !e.usable(now) {
-		if e, err = v.prove(ctx, now, res, token); err != nil {
+		if e, err = v.prove(ctx, now, res, name, token); err != nil {
 			return call.Principal{}, false, err
 		}
 		v.cache.put(d, e, now.Unix())
@@ -315,7 +328,7 @@ func (v *Verifier) verify(ctx context.Context, res *authn.Protected, name, token
 }
 
 // prove verifies a token from nothing.
-func (v *Verifier) prove(ctx context.Context, now time.Time, res *authn.Protected, token string) (*entry, error) {
+func (v *Verifier) prove(ctx context.Context, now time.Time, res *authn.Protected, name, token string) (*entry, error) {
 	t, err := parse(token)
 	if err != nil {
 		return nil, err
@@ -331,7 +344,12 @@ func (v *Verifier) prove(ctx context.Context, now time.Time, res *authn.Protecte
 	if err != nil {
 		return nil, err
 	}
-	id, err := is.identify(t, res, now.Unix())
+	var id call.Identity
+	if is.Own != nil {
+		id, err = is.own(t, name, now.Unix())
+	} else {
+		id, err = is.identify(t, res, now.Unix())
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -224,6 +224,13 @@ func (s *keys) refresh(flight chan struct{}, uri string) {
 // fetch discovers the key set unless its address is known, and reads it. It
 // returns the address, or "" to discover it anew next time.
 func (s *keys) fetch(ctx context.Context, uri string) (string, error) {
+	if s.is.Own != nil {
+		body, err := s.is.Own.Keys(ctx)
+		if err != nil {
+			return "", err
+		}
+		return "", s.take(body)
+	}
 	if s.is.JWKSURI != "" {
 		uri = s.is.JWKSURI
 	}
@@ -237,15 +244,23 @@ func (s *keys) fetch(ctx context.Context, uri string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("key set: %w", err)
 	}
+	if err := s.take(body); err != nil {
+		return "", err
+	}
+	return uri, nil
+}
+
+// take makes what an issuer published the current set.
+func (s *keys) take(body []byte) error {
 	list, dropped, err := s.is.readKeys(body)
 	if err != nil {
-		return "", fmt.Errorf("key set: %w", err)
+		return fmt.Errorf("key set: %w", err)
 	}
 	if len(dropped) > 0 || len(list) == 0 {
 		s.log.Warn("keys of an issuer are not used", "used", len(list), "dropped", errors.Join(dropped...))
 	}
 	s.replace(list)
-	return uri, nil
+	return nil
 }
 
 // replace makes a list the current set. Keys that stay keep their identity;
