@@ -33,6 +33,7 @@ import (
 	"github.com/munjigi/munjigi/internal/authn/local"
 	"github.com/munjigi/munjigi/internal/authn/signin"
 	"github.com/munjigi/munjigi/internal/authn/spiffe"
+	"github.com/munjigi/munjigi/internal/authz/approval"
 	"github.com/munjigi/munjigi/internal/base/limit"
 	"github.com/munjigi/munjigi/internal/base/secret"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
@@ -97,6 +98,8 @@ type App struct {
 	secrets   secret.Schemes
 	browsers  store.KV        // sessions of the pages
 	pairing   *signin.Pairing // its codes outlive a reload
+	approvals atomic.Pointer[approval.Approvals]
+	codes     terminalCodes
 
 	mu      sync.Mutex // held for a reload
 	cfg     *config.Config
@@ -131,6 +134,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	a := &App{o: o, life: life, end: end, servers: map[string]*running{}, catalog: catalog.New(catalog.DefaultViews)}
+	a.newCodes()
 	if err := a.foundations(ctx, cfg); err != nil {
 		return nil, errors.Join(err, a.Close(context.WithoutCancel(ctx)))
 	}
@@ -141,6 +145,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	a.cfg, a.servers = cfg, servers
 	a.current.Store(g)
 	go a.lookAfter(a.life)
+	go a.sweepApprovals(a.life)
 	a.announce(ctx, "started")
 	return a, nil
 }
@@ -286,10 +291,14 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	if err != nil {
 		return fail(err)
 	}
+	held, err := a.approvalsOf(cfg)
+	if err != nil {
+		return fail(err)
+	}
 	g, err := gateway.New(gateway.Options{
 		Name: "munjigi", Version: a.o.Version,
 		Servers: gw, Order: order, Merged: merged,
-		Authn: id.authn, Authz: id.authz, Resources: id.resources, Guards: guards, Schemas: fits, Hash: hash, Catalog: a.catalog,
+		Authn: id.authn, Authz: id.authz, Approvals: held, Rules: id.rules, Resources: id.resources, Guards: guards, Schemas: fits, Hash: hash, Catalog: a.catalog,
 		Record: a.record.With(durability(cfg.Audit.Durability)), RecordOf: records, Outcomes: a.record.With(log.Relaxed), Times: times,
 		Sealer: sealer{a.ring}, Once: once{a.nonces}, Limits: limitsOf(cfg), Floor: mcp.Version(cfg.ProtocolFloor),
 		Hosts: hosts, Origins: origins, BaseURL: base,
@@ -318,6 +327,7 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	a.onlyTLS.Store(strings.HasPrefix(base, "https:"))
 	a.pages.Store(site)
 	a.grants.Store(grants)
+	a.approvals.Store(held)
 	return g, servers, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"path/filepath"
 	"sort"
 	"strconv"
@@ -62,7 +63,7 @@ type ServerInfo struct {
 
 // ServeControl answers commands on the control socket until ctx ends.
 func (a *App) ServeControl(ctx context.Context) error {
-	return control.Serve(ctx, ControlPath(a.Config().Data), map[string]control.Handler{
+	all := map[string]control.Handler{
 		OpSessionsList: a.listSessions,
 		OpSessionsEnd:  named(func(ctx context.Context, name string) (any, error) { return a.EndSessions(ctx, name) }),
 		OpTokensList:   func(ctx context.Context, _ json.RawMessage) (any, error) { return a.Tokens(ctx) },
@@ -83,7 +84,9 @@ func (a *App) ServeControl(ctx context.Context) error {
 		OpCatalogue: named(func(ctx context.Context, name string) (any, error) { return a.Shelf(ctx, name) }),
 		OpServers:   func(context.Context, json.RawMessage) (any, error) { return Servers(a.Config()), nil },
 		OpReload:    func(ctx context.Context, _ json.RawMessage) (any, error) { return nil, a.Reload(ctx) },
-	})
+	}
+	maps.Copy(all, a.approvalHandlers())
+	return control.Serve(ctx, ControlPath(a.Config().Data), all)
 }
 
 // EndSessions ends the legacy sessions and those of browsers whose ID on the

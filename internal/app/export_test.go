@@ -1,6 +1,16 @@
 package app
 
-import "github.com/munjigi/munjigi/internal/credential/peruser"
+import (
+	"github.com/munjigi/munjigi/internal/authz"
+	"github.com/munjigi/munjigi/internal/credential/peruser"
+)
+
+// Approvals are the calls that wait for a person, and Terminal who decides at
+// the gateway's terminal.
+func Approvals(a *App) authz.Approvals { return a.approvals.Load() }
+
+// Terminal is the operator at the terminal.
+func Terminal() authz.Approver { return operatorAtTerminal() }
 
 // Waiting is the number of connections that wait for their client's next
 // request.

@@ -16,17 +16,18 @@ import (
 // client plays the client's script against the gateway and writes down what
 // it is answered.
 type client struct {
-	t     *testing.T
-	ctx   context.Context
-	board *board
-	http  *http.Client
-	base  string
-	token func(name string) string
-	drain func()
-	stdio func(server string) *lines
-	lines *lines // instead of HTTP, once opened
-	view  *views
-	out   strings.Builder
+	t      *testing.T
+	ctx    context.Context
+	board  *board
+	http   *http.Client
+	base   string
+	token  func(name string) string
+	drain  func()
+	decide func(yes bool) error
+	stdio  func(server string) *lines
+	lines  *lines // instead of HTTP, once opened
+	view   *views
+	out    strings.Builder
 	// issuer is who vouches for callers, where an archive has one.
 	issuer *goldenIssuer
 
@@ -170,6 +171,9 @@ func (c *client) step(s step) error {
 			fmt.Fprintf(&c.out, "%s\n", c.view.client(l))
 		}
 		return err
+	case "approve", "deny":
+		fmt.Fprintf(&c.out, "> %s\n", s.verb)
+		return c.decide(s.verb == "approve")
 	case "drain":
 		fmt.Fprintf(&c.out, "> drain\n")
 		c.drain()

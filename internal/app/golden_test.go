@@ -192,6 +192,14 @@ func playArchive(t *testing.T, a *txtar.Archive) []txtar.File {
 		c.issuer, c.who, c.token = idp, "kim", idp.named(t)
 	}
 	c.drain = func() { g.close(t) }
+	c.decide = func(yes bool) error {
+		// At the terminal: the one that waits.
+		all, err := app.Approvals(g.app).Waiting(ctx, app.Terminal())
+		if err != nil || len(all) != 1 {
+			return fmt.Errorf("%d calls wait: %w", len(all), err)
+		}
+		return app.Approvals(g.app).Decide(ctx, all[0].ID, app.Terminal(), yes)
+	}
 	c.stdio = func(server string) *lines {
 		return newLines(func(r io.Reader, w io.Writer) error { return g.app.ServeStdio(ctx, server, r, w) })
 	}

@@ -24,18 +24,19 @@ type who struct {
 	verifier  *jwt.Verifier
 	svids     *spiffe.Verifier
 	asked     map[string]*introspect.Introspector // by issuer
+	rules     string                              // names the policies by what they say
 }
 
 // identity composes authentication and authorization. With issuers there is
 // no way in but their tokens, and nothing is permitted that no policy permits;
 // without them the operator is the one principal.
 func (a *App) identity(cfg *config.Config, base string, order, merged []string) (who, error) {
-	decider, _, err := Policies(cfg)
+	decider, policies, err := Policies(cfg)
 	if err != nil {
 		return who{}, err
 	}
 	if !cfg.Identity.Outside() {
-		w := who{authn: a.auth}
+		w := who{authn: a.auth, rules: policies.Digest()}
 		if len(cfg.Policy) > 0 {
 			w.authz = decider
 			return w, nil
@@ -50,7 +51,7 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 	if base == "" {
 		return who{}, errors.New("identity.issuers and identity.spiffe need public_url")
 	}
-	w := who{authz: decider, resources: resourcesOf(cfg, base, order, merged)}
+	w := who{authz: decider, rules: policies.Digest(), resources: resourcesOf(cfg, base, order, merged)}
 	client, err := issuerClient(cfg)
 	if err != nil {
 		return who{}, err

@@ -27,6 +27,7 @@ func Policies(cfg *config.Config) (*cedar.Decider, *cedar.Policies, error) {
 		}
 	}
 	bad = append(bad, CheckPolicies(cfg, p, nil).Problems...)
+	bad = append(bad, unknownApprovers(cfg, p)...)
 	if len(bad) > 0 {
 		sort.Slice(bad, func(i, j int) bool { return bad[i].String() < bad[j].String() })
 		return nil, nil, &cedar.Errors{List: bad}

@@ -61,6 +61,7 @@ func floorOf(pkg string) (level, bool) {
 		"internal/authn/passkey":          implementation,
 		"internal/authn/signin":           implementation,
 		"internal/authn/spiffe":           implementation,
+		"internal/authz/approval":         implementation,
 		"internal/authz/cedar":            implementation,
 		"internal/catalog/cache":          implementation,
 		"internal/control":                implementation,

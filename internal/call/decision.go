@@ -1,6 +1,7 @@
 package call
 
 import (
+	"slices"
 	"time"
 
 	"github.com/munjigi/munjigi/internal/minimize"
@@ -116,6 +117,11 @@ const (
 	ReasonInsufficientScope  Reason = "insufficient-scope"
 	ReasonStepUp             Reason = "step-up-needed"
 	ReasonApproval           Reason = "approval-needed"
+	ReasonApproved           Reason = "approved"
+	ReasonRefusedByPerson    Reason = "approval-refused"
+	ReasonApprovalSpent      Reason = "approval-spent"
+	ReasonManyHeld           Reason = "too-many-approvals"
+	ReasonUnreadable         Reason = "approval-unreadable"
 	ReasonNotPermitted       Reason = "not-permitted"
 	ReasonNoCredential       Reason = "credential-unavailable"
 	ReasonCredentialRefused  Reason = "credential-refused"
@@ -180,4 +186,17 @@ type Requirement struct {
 	Approvers []string
 	// Checks name what holds the call, each as check/reason.
 	Checks []string
+}
+
+// And returns the requirement with one more check that holds the call; a check
+// that is there stands once.
+func (r *Requirement) And(check string) *Requirement {
+	n := Requirement{}
+	if r != nil {
+		n = *r
+	}
+	if !slices.Contains(n.Checks, check) {
+		n.Checks = append(slices.Clip(n.Checks), check)
+	}
+	return &n
 }

@@ -70,7 +70,8 @@ type Config struct {
 	// Servers are in the order of their names.
 	Servers []Server
 	// Policy are the absolute paths of policy files and folders.
-	Policy []string
+	Policy   []string
+	Approval Approval
 	// Guards are in the order of their names.
 	Guards []Guard
 	Audit  Audit
@@ -276,6 +277,7 @@ func defaults() *Config {
 		ProtocolFloor: DefaultFloor,
 		Audit:         Audit{Durability: DurabilityStrict},
 		Limits:        DefaultLimits(),
+		Approval:      defaultApproval(),
 	}
 }
 

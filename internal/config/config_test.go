@@ -122,6 +122,8 @@ func TestEveryKeyIsRead(t *testing.T) {
 			}),
 		},
 	}
+	want.Approval = config.Approval{Wait: config.DefaultApprovalWait, UseWithin: config.DefaultApprovalUseWithin, Waiting: config.DefaultApprovalWaiting,
+		PerHour: config.DefaultApprovalPerHour, MaxAge: config.DefaultApprovalMaxAge}
 	got.Warnings = nil
 	if d := cmp.Diff(want, got, plain); d != "" {
 		t.Errorf("config (-want +got):\n%s", d)

@@ -56,6 +56,7 @@ func (c *Config) Departures() []Departure {
 	for _, s := range c.Servers {
 		list = append(list, s.departures(c.Audit)...)
 	}
+	list = append(list, c.Approval.departures()...)
 	for _, g := range c.Guards {
 		for i, t := range g.InsecureUnknownProperties {
 			add(index("guards."+g.Name+".insecure_unknown_properties", i), Visible(t), "properties that the tool's schema does not declare pass")

@@ -54,6 +54,9 @@ func topFields() []field[reading] {
 				}
 			})
 		}},
+		{"approval", func(s *source, n *yaml.Node, key string, r *reading) {
+			readMapping(s, n, key, approvalFields(), &r.Approval)
+		}},
 		{"guards", readGuards},
 		{"audit", func(s *source, n *yaml.Node, key string, r *reading) { readMapping(s, n, key, auditFields(), &r.Audit) }},
 		{"limits", func(s *source, n *yaml.Node, key string, r *reading) {
@@ -265,7 +268,7 @@ func (s *source) complain(n *yaml.Node, key string, c complaint) {
 // Keys lists the keys of the file with their paths: * stands for a name, []
 // for a place in a list.
 func Keys() []string {
-	keys := leaves("", topFields(), "tls", "identity", authServerKey, "egress", "servers", "guards", "audit", "limits")
+	keys := leaves("", topFields(), "approval", "tls", "identity", authServerKey, "egress", "servers", "guards", "audit", "limits")
 	keys = append(keys, leaves("tls.", tlsFields())...)
 	keys = append(keys, leaves("identity.", identityFields(), "dpop")...)
 	keys = append(keys, leaves("identity.dpop.", dpopFields())...)
@@ -282,6 +285,8 @@ func Keys() []string {
 	keys = append(keys, leaves("servers.*.credential.", credentialFields(), "authorization_server")...)
 	keys = append(keys, leaves("servers.*.credential.authorization_server.", tokenServerFields(func(t *TokenServer) *TokenServer { return t }))...)
 	keys = append(keys, leaves("servers.*.audit.", auditFields())...)
+	keys = append(keys, leaves("approval.", approvalFields(), "approvers")...)
+	keys = append(keys, leaves("approval.approvers.*.", approversFields())...)
 	keys = append(keys, leaves("guards.*.", guardFields())...)
 	keys = append(keys, leaves("audit.", auditFields())...)
 	return append(keys, leaves("limits.", limitFields())...)

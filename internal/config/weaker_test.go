@@ -19,6 +19,7 @@ allowed_origins: [https://app.example.com]
 allowed_hosts: [gateway.internal]
 identity: { insecure_anonymous: true, dpop: { nonce: off, window: 2m } }
 egress: { allow: [10.0.0.1] }
+approval: { wait: 11m, use_within: 6m, waiting: 6, per_hour: 21, max_age: 6m, insecure_without_code: true }
 guards: { a: { mode: off }, b: { mode: monitor }, c: { mode: enforce } }
 audit: { durability: relaxed }
 servers:
@@ -80,6 +81,12 @@ limits:
 		"servers.x.max_processes=17",
 		"servers.y.shared=true",
 		"servers.z.credential.insecure_private_hosts[0]=10.0.0.2",
+		"approval.wait=11m0s",
+		"approval.use_within=6m0s",
+		"approval.waiting=6",
+		"approval.per_hour=21",
+		"approval.max_age=6m0s",
+		"approval.insecure_without_code=true",
 		"guards.a.mode=off",
 		"guards.b.mode=monitor",
 		"audit.durability=relaxed",
@@ -136,6 +143,12 @@ func TestEveryKeyIsClassified(t *testing.T) {
 	weakens := words(`
 		allowed_hosts
 		allowed_origins
+		approval.insecure_without_code
+		approval.max_age
+		approval.per_hour
+		approval.use_within
+		approval.wait
+		approval.waiting
 		audit.durability
 		authorization_server.access_token
 		authorization_server.key_rotation
@@ -162,6 +175,13 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		servers.*.shared
 	`)
 	neutral := words(`
+		approval.acr
+		approval.amr
+		approval.approvers.*.groups
+		approval.approvers.*.issuer
+		approval.approvers.*.roles
+		approval.approvers.*.subjects
+		approval.default
 		authorization_server.clients[].client_auth
 		authorization_server.clients[].client_keys
 		authorization_server.clients[].client_secret

@@ -59,7 +59,7 @@ func (g *Gateway) still(ctx context.Context, c *call.Call, in *inbound, cl *call
 	}
 	d := g.o.Authz.Decide(ctx, queryOf(c, in))
 	c.Owe(d.Obligations)
-	return d.Effect.Passes()
+	return d.Effect.Passes() || d.Effect == call.Hold && len(in.rests()) > 0
 }
 
 // queryOf is the question that a call puts to the decision point.
@@ -147,7 +147,7 @@ func (k *client) ask(ctx context.Context, method string, params []byte) ([]byte,
 	if err != nil {
 		return nil, nil, err
 	}
-	id, wait, ok := k.in.peer.ask(q, call.Target{Server: k.c.Target.Server, Method: method}, queryOf(k.c, k.in))
+	id, wait, ok := k.in.peer.ask(q, call.Target{Server: k.c.Target.Server, Method: method}, queryOf(k.c, k.in), len(k.in.rests()) > 0)
 	if !ok {
 		return nil, nil, upstream.ErrBusy
 	}

@@ -125,7 +125,11 @@ type Options struct {
 	BaseURL     string
 	Sessions    *Sessions
 	Generations func() call.Generations
-	Logger      *slog.Logger
+	// Approvals keeps what is held for a person; nil refuses what is held. Rules
+	// names the policies by what they say, so that an approval ends with them.
+	Approvals Approvals
+	Rules     string
+	Logger    *slog.Logger
 }
 
 // Gateway serves one snapshot of config, policy and keys. A reload builds

@@ -111,12 +111,17 @@ func (g *Gateway) askGrant(c *call.Call, in *inbound, out outbox, r *refusal) bo
 		return false
 	}
 	q := strictjson.Object{{Name: "method", Raw: []byte(`"` + mcp.MethodElicit + `"`)}, {Name: "params", Raw: elicitation(r.need).Append(nil)}}
+	g.inputRequiredByUs(c, in, out, r, grantKey, q, state)
+	return true
+}
+
+// inputRequiredByUs answers with a question of the gateway's own.
+func (g *Gateway) inputRequiredByUs(c *call.Call, in *inbound, out outbox, r *refusal, key string, question strictjson.Object, state string) {
 	result := strictjson.Object{{Name: "resultType", Raw: []byte(`"input_required"`)},
-		{Name: "inputRequests", Raw: strictjson.Object{{Name: grantKey, Raw: q.Append(nil)}}.Append(nil)},
+		{Name: "inputRequests", Raw: strictjson.Object{{Name: key, Raw: question.Append(nil)}}.Append(nil)},
 		{Name: "requestState", Raw: strictjson.AppendString(nil, state)},
 		{Name: "_meta", Raw: strictjson.Object{{Name: MetaID, Raw: strictjson.AppendString(nil, string(c.ID))}}.Append(nil)}}
 	out.finish(http.StatusOK, r, c.Refusal(mcp.AppendResult(nil, in.msg.ID, result.Append(nil))))
-	return true
 }
 
 // elicitation is what a client shows. It says which server asks, and where the
@@ -172,26 +177,13 @@ func (g *Gateway) granted(ctx context.Context, c *call.Call, in *inbound) *refus
 		return deny(c, call.Validate, call.ReasonBadState, "has expired")
 	}
 	in.granting = &s
-	raw, _ := in.params.Get("inputResponses")
-	responses, err := mcp.ObjectOf(raw)
-	if err != nil || raw != nil && strictjson.TypeOf(raw) != strictjson.TypeObject {
-		return deny(c, call.Validate, call.ReasonInvalidParams, "inputResponses").say("params.inputResponses must be an object")
-	}
-	answer, answered := responses.Get(grantKey)
-	in.params = in.params.Without("requestState", "inputResponses")
-	if rest := responses.Without(grantKey); len(rest) > 0 {
-		in.params = in.params.With("inputResponses", rest.Append(nil))
-	}
-	in.msg.Params = in.params.Append(nil)
-	if !answered {
+	action, ref := g.linkAnswer(c, in, grantKey)
+	switch {
+	case ref != nil:
+		return ref
+	case action == "":
 		return nil // it is asked again
-	}
-	q := question{Method: mcp.MethodElicit, Mode: "url"}
-	if why := q.fits(answer); why != "" {
-		return deny(c, call.Validate, call.ReasonInvalidParams, why).say("params.inputResponses." + grantKey + ": " + why)
-	}
-	o, err := strictjson.SplitObject(answer)
-	if action, _ := mcp.Text(o, "action", 16); err != nil || action != "accept" {
+	case action != "accept":
 		r := deny(c, call.Validate, call.ReasonDeclined, "the link was not opened").say("the permission that the server " + c.Target.Server + " needs was declined; nothing was sent to it")
 		r.words = true
 		return r
@@ -204,6 +196,37 @@ func (g *Gateway) granted(ctx context.Context, c *call.Call, in *inbound) *refus
 		_ = waitFor(ctx, need)
 	}
 	return nil
+}
+
+// linkAnswer takes the answer to a question of the gateway's own, and its state,
+// out of the params of a retry. action is empty where there is no answer.
+func (g *Gateway) linkAnswer(c *call.Call, in *inbound, key string) (action string, ref *refusal) {
+	raw, _ := in.params.Get("inputResponses")
+	responses, err := mcp.ObjectOf(raw)
+	if err != nil || raw != nil && strictjson.TypeOf(raw) != strictjson.TypeObject {
+		return "", deny(c, call.Validate, call.ReasonInvalidParams, "inputResponses").say("params.inputResponses must be an object")
+	}
+	answer, answered := responses.Get(key)
+	in.params = in.params.Without("requestState", "inputResponses")
+	if rest := responses.Without(key); len(rest) > 0 {
+		in.params = in.params.With("inputResponses", rest.Append(nil))
+	}
+	in.msg.Params = in.params.Append(nil)
+	if !answered {
+		return "", nil
+	}
+	q := question{Method: mcp.MethodElicit, Mode: "url"}
+	if why := q.fits(answer); why != "" {
+		return "", deny(c, call.Validate, call.ReasonInvalidParams, why).say("params.inputResponses." + key + ": " + why)
+	}
+	o, err := strictjson.SplitObject(answer)
+	if err != nil {
+		return "decline", nil
+	}
+	if action, _ = mcp.Text(o, "action", 16); action == "" {
+		action = "decline"
+	}
+	return action, nil
 }
 
 // lacking is the list of a server that has no permission yet: one tool that

@@ -31,7 +31,9 @@ type pending struct {
 	question
 	target call.Target
 	of     authz.Query // the call that the server works on
-	answer chan reply
+	// approved: a person approved that call.
+	approved bool
+	answer   chan reply
 }
 
 type reply struct {
@@ -120,7 +122,7 @@ func (p *peer) cancelAll() {
 }
 
 // ask registers a question and returns its ID.
-func (p *peer) ask(q question, t call.Target, of authz.Query) (mcp.ID, *pending, bool) {
+func (p *peer) ask(q question, t call.Target, of authz.Query, approved bool) (mcp.ID, *pending, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.waiting) >= maxWaiting {
@@ -131,7 +133,7 @@ func (p *peer) ask(q question, t call.Target, of authz.Query) (mcp.ID, *pending,
 	}
 	p.next++
 	id := mcp.StringID("munjigi-" + strconv.FormatUint(p.next, 10))
-	w := &pending{question: q, target: t, of: of, answer: make(chan reply, 1)}
+	w := &pending{question: q, target: t, of: of, approved: approved, answer: make(chan reply, 1)}
 	p.waiting[id.Raw()] = w
 	return id, w, true
 }
@@ -165,6 +167,12 @@ func (p *peer) query(id mcp.ID) authz.Query {
 		return w.of
 	}
 	return authz.Query{}
+}
+
+// approved reports that a person approved the call that an answer belongs to.
+func (p *peer) approved(id mcp.ID) bool {
+	w := p.find(id)
+	return w != nil && w.approved
 }
 
 // fits checks an answer against its question.

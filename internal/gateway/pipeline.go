@@ -50,6 +50,10 @@ type inbound struct {
 	need      *credential.GrantNeeded // the server's definitions cannot be had without it
 	granting  *granting               // it was asked for before, by this call
 	connected bool                    // the call is of the connect tool, and the permission is there
+	// What a person has to say to a call that is held.
+	approvals []*yes   // that it rests on
+	holding   *holding // it was asked for before, by this call
+	rewrote   bool     // a guard changed what the client sent
 	// volunteered answers nobody asked for yet; spent marks a used state.
 	volunteered strictjson.Object
 	spent       bool
@@ -112,6 +116,9 @@ func (g *Gateway) forward(ctx context.Context, c *call.Call, in *inbound, out ou
 		return ref
 	}
 	defer end()
+	if ref := g.useApprovals(ctx, c, in); ref != nil {
+		return ref
+	}
 	if ref := g.intent(ctx, c, in); ref != nil {
 		return ref
 	}
@@ -142,7 +149,11 @@ func (g *Gateway) inspectRequest(ctx context.Context, c *call.Call, in *inbound)
 	}
 	d, rewritten := g.o.Guards.Inspect(ctx, guard.Arguments, call.InspectRequest,
 		guard.Subject{Principal: c.Principal, Target: c.Target, Request: in.msg.Kind == mcp.Request, Definition: in.def.declared(), Raw: raw})
-	if !c.Decide(d) {
+	if d.Effect == call.Hold {
+		if ref := g.hold(ctx, c, in, d); ref != nil {
+			return ref
+		}
+	} else if !c.Decide(d) {
 		return refuseDecision(d)
 	}
 	if &rewritten[0] != &raw[0] {
@@ -165,7 +176,7 @@ func (g *Gateway) rewritten(ctx context.Context, c *call.Call, in *inbound, raw 
 	case mcp.ErrorReply:
 		in.msg.Error = raw
 	default:
-		in.msg.Params, in.params = raw, o
+		in.msg.Params, in.params, in.rewrote = raw, o, true
 	}
 	if ref := g.validate(ctx, c, in); ref != nil {
 		return ref

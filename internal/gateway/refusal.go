@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/munjigi/munjigi/internal/authz"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/credential"
@@ -30,6 +31,8 @@ type refusal struct {
 	words bool
 	// need is the permission that the person has to give first.
 	need *credential.GrantNeeded
+	// held is where the call stands that a person has to approve first.
+	held *authz.Standing
 }
 
 // deny writes a verdict on the call and returns its refusal with the status,
@@ -119,6 +122,14 @@ func refuseDecision(d call.Decision) *refusal {
 		r.status, r.text = http.StatusUnauthorized, "this needs a newer or stronger sign-in: the person has to sign in again, then repeat the call"
 	case call.ReasonApproval:
 		r.code, r.text, r.words = mcp.CodeInvalidRequest, "this needs the approval of a person", true
+	case call.ReasonManyHeld:
+		r.code, r.text, r.words = mcp.CodeInvalidRequest, "too many calls wait for the approval of a person", true
+	case call.ReasonUnreadable:
+		r.code, r.text, r.words = mcp.CodeInvalidRequest, "this needs the approval of a person, and its arguments are too large for one to judge: make them smaller", true
+	case call.ReasonRefusedByPerson:
+		r.code, r.text, r.words = mcp.CodeInvalidRequest, "a person was asked to approve this call and refused it: do not repeat it", true
+	case call.ReasonApprovalSpent:
+		r.code, r.text, r.words = mcp.CodeInvalidRequest, "the approval of this call was used by another one or has ended: nothing was sent. Repeat the call to ask for a new one", true
 	case call.ReasonNotPermitted:
 		r.code, r.text, r.words = mcp.CodeInvalidRequest, "this call is not permitted", true
 	case call.ReasonRecordFailed:
@@ -146,7 +157,7 @@ func (r *refusal) withData(name string, raw []byte) *refusal {
 // refuse writes a refusal in the shape of its place.
 func (g *Gateway) refuse(c *call.Call, in *inbound, out outbox, r *refusal) {
 	kind := in.msg.Kind
-	if r.need != nil && g.askGrant(c, in, out, r) {
+	if r.need != nil && g.askGrant(c, in, out, r) || r.held != nil && g.askApproval(c, in, out, r) {
 		return
 	}
 	if kind == mcp.Request && r.words && in.msg.Method == mcp.MethodToolsCall {
@@ -177,7 +188,11 @@ func (g *Gateway) refuse(c *call.Call, in *inbound, out outbox, r *refusal) {
 // refusedTool is the result that a model reads and can act on.
 func (g *Gateway) refusedTool(c *call.Call, in *inbound, r *refusal) []byte {
 	b := append([]byte(nil), `{"content":[{"type":"text","text":`...)
-	b = strictjson.AppendString(b, "Refused by the gateway: "+r.text+". The record's ID is "+string(c.ID)+".")
+	verb := "Refused"
+	if r.held != nil {
+		verb = "Held"
+	}
+	b = strictjson.AppendString(b, verb+" by the gateway: "+r.text+". The record's ID is "+string(c.ID)+".")
 	b = append(b, `}],"isError":true,"_meta":{"`+MetaID+`":"`...)
 	b = append(b, c.ID...)
 	b = append(b, `"}`...)

@@ -257,6 +257,9 @@ func (g *Gateway) validate(ctx context.Context, c *call.Call, in *inbound) *refu
 	if ref := g.paramHeaders(c, in); ref != nil {
 		return ref
 	}
+	if ref := g.awaited(ctx, c, in); ref != nil {
+		return ref
+	}
 	if ref := g.inputs(c, in); ref != nil {
 		return ref
 	}
@@ -370,7 +373,11 @@ func (g *Gateway) authorize(ctx context.Context, c *call.Call, in *inbound) *ref
 	}
 	d := g.o.Authz.Decide(ctx, q)
 	d.Stage = call.Authorize
-	if !c.Decide(d) {
+	if d.Effect == call.Hold {
+		if ref := g.hold(ctx, c, in, d); ref != nil {
+			return ref
+		}
+	} else if !c.Decide(d) {
 		r := refuseDecision(d)
 		switch {
 		case d.Effect == call.Challenge && d.Needs != nil:

@@ -33,6 +33,9 @@ type asked struct {
 	State     string              `json:"s,omitempty"`
 	Nonce     string              `json:"n"`
 	Expires   int64               `json:"e"`
+	// Approved are the approvals that the call rests on, by their Match: the
+	// rounds that follow belong to it.
+	Approved []string `json:"p,omitempty"`
 }
 
 // question is one server request that waits for an answer.
@@ -92,7 +95,7 @@ func stateBinding(c *call.Call, in *inbound) []byte {
 
 // sealState makes the requestState of an answer that asks for input.
 func (g *Gateway) sealState(c *call.Call, in *inbound, requests strictjson.Object, state string) (string, error) {
-	a := asked{Questions: map[string]question{}, State: state, Nonce: string(call.NewID()), Expires: time.Now().Add(g.o.Limits.Suspend).Unix()}
+	a := asked{Questions: map[string]question{}, State: state, Nonce: string(call.NewID()), Expires: time.Now().Add(g.o.Limits.Suspend).Unix(), Approved: in.rests()}
 	for _, r := range requests {
 		o, err := strictjson.SplitObject(r.Raw)
 		if err != nil {
@@ -194,6 +197,8 @@ func (g *Gateway) spendState(ctx context.Context, c *call.Call, in *inbound) *re
 		nonce, expires = in.asked.Nonce, in.asked.Expires
 	case in.granting != nil:
 		nonce, expires = in.granting.Nonce, in.granting.Expires
+	case in.holding != nil:
+		nonce, expires = in.holding.Nonce, in.holding.Expires
 	}
 	if nonce == "" {
 		return nil

@@ -163,7 +163,8 @@ func (c Checks) at(p Place) Check {
 var ErrNotBuilt = errors.New("the guards are not built")
 
 // Inspect asks every guard that looks at this place and returns the strictest
-// decision and the bytes to go on with. A rewrite goes back to all guards
+// decision and the bytes to go on with. Arguments that are held have bytes too,
+// and Needs names every guard that holds them. A rewrite goes back to all guards
 // once; a second rewrite denies. Of a definition every guard says what it found,
 // for whoever is to approve it; elsewhere the first that stops it is the last.
 func (s *Set) Inspect(ctx context.Context, p Place, st call.Stage, sub Subject) (call.Decision, []byte) {
@@ -194,11 +195,17 @@ func (s *Set) Inspect(ctx context.Context, p Place, st call.Stage, sub Subject) 
 			if v.Effect < d.Effect {
 				d.Effect, d.Reason, d.Detail, d.Say = v.Effect, v.Reason, g.name, v.Say
 			}
+			if v.Effect == call.Hold && p == Arguments {
+				// A person may let it pass, but not past the others.
+				d.Needs = d.Needs.And(g.name + "/" + string(v.Reason))
+				continue
+			}
 			if !v.Effect.Passes() && p != Definition {
+				d.Needs = nil
 				return d, nil
 			}
 		}
-		if !d.Effect.Passes() {
+		if !d.Effect.Passes() && (p != Arguments || d.Effect != call.Hold) {
 			return d, nil
 		}
 		if !rewritten {
