@@ -5,6 +5,7 @@
 GO       ?= go
 FUZZTIME ?= 3s
 OUT      := test/out
+DATA     ?= ../shared/data
 COUNTS   := $(OUT)/counts
 
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -19,7 +20,7 @@ GOSEC_FLAGS := -quiet -severity medium -confidence medium -exclude=G115,G304,G40
 
 STEPS := tools format vet staticcheck golangci gosec unit cross fuzz conformance clients real idp
 
-.PHONY: build test lint bench clean steps $(STEPS)
+.PHONY: build test lint bench figures clean steps $(STEPS)
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o munjigi ./cmd/munjigi
@@ -97,6 +98,12 @@ steps:
 
 bench:
 	$(GO) run ./test/bench $(ARGS)
+	$(GO) test -run '^$$' -bench . ./internal/base/normalize ./internal/base/ngram ./internal/guard/injection
+
+# How well the injection guard's models do on sources that training left out;
+# DATA is the folder of their rows (docs/injection.md).
+figures:
+	$(GO) run ./test/train -data $(DATA) -report
 
 clean:
 	rm -rf munjigi dist $(OUT)

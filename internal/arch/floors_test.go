@@ -46,6 +46,7 @@ func floorOf(pkg string) (level, bool) {
 		"internal/guard/all": guardList,
 
 		"internal/guard/schema":    implementation,
+		"internal/guard/injection": implementation,
 		"internal/guard/poisoning": implementation,
 
 		"internal/audit/proof":   implementation,
@@ -110,6 +111,7 @@ func floorOf(pkg string) (level, bool) {
 		"internal/base/fault":      base,
 		"internal/base/limit":      base,
 		"internal/base/literal":    base,
+		"internal/base/ngram":      base,
 		"internal/base/normalize":  base,
 		"internal/base/secret":     base,
 		"internal/base/strictjson": base,

@@ -119,7 +119,7 @@ func decode(run string) []byte {
 	if text := forwards(run); text != nil {
 		return text
 	}
-	if !plausible(run[max(0, len(run)-12):], true) {
+	if !backwardsToo(run) {
 		return nil
 	}
 	b := []byte(run)
@@ -127,32 +127,56 @@ func decode(run string) []byte {
 	return forwards(string(b))
 }
 
-// plausible is a quick look at twelve letters of a run.
-func plausible(few string, backwards bool) bool {
-	if len(few) < 8 {
+// backwardsToo is a quick look at the last letters of a run, read backwards.
+func backwardsToo(run string) bool {
+	n := len(run)
+	if n < 8 {
 		return false
 	}
-	b := []byte(few)
-	if backwards {
-		slices.Reverse(b)
+	few := [8]byte{run[n-1], run[n-2], run[n-3], run[n-4], run[n-5], run[n-6], run[n-7], run[n-8]}
+	return quads(string(few[:])) || hexes(string(few[:])) || bases(run)
+}
+
+// quads reports eight letters of base64 that may stand for text.
+func quads(s string) bool {
+	for i := 0; i+4 <= 8 && i+4 <= len(s); i += 4 {
+		a, b, c, d := sixBits[s[i]], sixBits[s[i+1]], sixBits[s[i+2]], sixBits[s[i+3]]
+		if a|b|c|d >= 0x80 || !seen(a<<2|b>>4) || !seen(b<<4|c>>2) || !seen(c<<6|d) {
+			return false
+		}
 	}
-	few = string(b)
-	return forwards(few[:len(few)/8*8]) != nil
+	return true
+}
+
+// seen reports a byte that may be part of text.
+func seen(c byte) bool { return c >= 0x20 && c != 0x7f || c == '\n' || c == '\t' || c == '\r' }
+
+func hexes(s string) bool {
+	for i := range len(s) {
+		if digit(s[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// bases reports a run of base32's alphabet alone.
+func bases(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !(c >= 'A' && c <= 'Z' || c >= '2' && c <= '7') {
+			return false
+		}
+	}
+	return true
 }
 
 func forwards(run string) []byte {
-	isHex, is32 := true, true
-	for i := 0; i < len(run) && (isHex || is32); i++ {
-		c := run[i]
-		isHex = isHex && digit(c) >= 0
-		is32 = is32 && (c >= 'A' && c <= 'Z' || c >= '2' && c <= '7')
-	}
-	if isHex && len(run)%2 == 0 {
+	if len(run)%2 == 0 && hexes(run) {
 		if b, err := hex.DecodeString(run); err == nil && textual(b) {
 			return b
 		}
 	}
-	if is32 {
+	if bases(run) {
 		n := len(run)
 		if r := n % 8; r == 1 || r == 3 || r == 6 {
 			n--
@@ -165,6 +189,9 @@ func forwards(run string) []byte {
 }
 
 func base64Text(run string) []byte {
+	if !quads(run) {
+		return nil
+	}
 	enc := base64.RawStdEncoding
 	if strings.ContainsAny(run, "-_") {
 		enc = base64.RawURLEncoding

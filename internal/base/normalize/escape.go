@@ -8,15 +8,15 @@ import (
 
 // escape undoes what begins with %, & or \ at i, and returns where to go on.
 func (p *pass) escape(i int) int {
-	var text []byte
+	var text []byte // may lie in p.scratch
 	j := i
 	switch p.src[i] {
 	case '%':
-		text, j = percent(p.src, i)
+		text, j = percent(p.src, i, p.scratch[:0])
 	case '&':
 		text, j = entity(p.src, i)
 	default:
-		text, j = backslash(p.src, i)
+		text, j = backslash(p.src, i, p.scratch[:0])
 	}
 	if j == i {
 		return i + 1
@@ -45,8 +45,7 @@ func joins(s string, i, j int) bool {
 
 // percent undoes a run of percent-encoded bytes (RFC 3986 section 2.1) if they
 // are text.
-func percent(s string, i int) ([]byte, int) {
-	var out []byte
+func percent(s string, i int, out []byte) ([]byte, int) {
 	j := i
 	for j+2 < len(s) && s[j] == '%' && len(out) < 1<<12 {
 		hi, lo := digit(s[j+1]), digit(s[j+2])
@@ -96,18 +95,18 @@ func entity(s string, i int) ([]byte, int) {
 }
 
 // backslash undoes the escapes of JSON, and the longer ones of its neighbours.
-func backslash(s string, i int) ([]byte, int) {
+func backslash(s string, i int, out []byte) ([]byte, int) {
 	if i+1 >= len(s) {
 		return nil, i
 	}
 	switch c := s[i+1]; c {
 	case 'n', 'r', 't', 'f', 'b', '"', '/', '\\', '\'':
-		return []byte{" \b\t\n\f\r\"/\\'"[strings.IndexByte(" btnfr\"/\\'", c)]}, i + 2
+		return append(out, " \b\t\n\f\r\"/\\'"[strings.IndexByte(" btnfr\"/\\'", c)]), i + 2
 	case 'u':
 		if i+2 < len(s) && s[i+2] == '{' {
 			r, n := number(s, i+3, 6, 16)
 			if end := i + 3 + n; n > 0 && end < len(s) && s[end] == '}' && readable(r) {
-				return utf8.AppendRune(nil, r), end + 1
+				return utf8.AppendRune(out, r), end + 1
 			}
 			return nil, i
 		}
@@ -117,25 +116,24 @@ func backslash(s string, i int) ([]byte, int) {
 		}
 		if r >= 0xd800 && r < 0xdc00 && i+7 < len(s) && s[i+6] == '\\' && s[i+7] == 'u' {
 			if low, m := number(s, i+8, 4, 16); m == 4 && low >= 0xdc00 && low < 0xe000 {
-				return utf8.AppendRune(nil, (r-0xd800)<<10+(low-0xdc00)+0x10000), i + 12
+				return utf8.AppendRune(out, (r-0xd800)<<10+(low-0xdc00)+0x10000), i + 12
 			}
 		}
 		if readable(r) {
-			return utf8.AppendRune(nil, r), i + 6
+			return utf8.AppendRune(out, r), i + 6
 		}
 	case 'U':
 		if r, n := number(s, i+2, 8, 16); n == 8 && readable(r) {
-			return utf8.AppendRune(nil, r), i + 10
+			return utf8.AppendRune(out, r), i + 10
 		}
 	case 'x':
-		return hexBytes(s, i)
+		return hexBytes(s, i, out)
 	}
 	return nil, i
 }
 
 // hexBytes undoes a run of \x69 escapes if they are text.
-func hexBytes(s string, i int) ([]byte, int) {
-	var out []byte
+func hexBytes(s string, i int, out []byte) ([]byte, int) {
 	j := i
 	for j+3 < len(s) && s[j] == '\\' && s[j+1] == 'x' && digit(s[j+2]) >= 0 && digit(s[j+3]) >= 0 && len(out) < 1<<12 {
 		out = append(out, byte(digit(s[j+2])<<4|digit(s[j+3]))) //nolint:gosec // both are below 16

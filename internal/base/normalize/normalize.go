@@ -42,6 +42,8 @@ type Signals struct {
 	// LookAlikes counts words that mix Latin letters with others that look
 	// like them.
 	LookAlikes int
+	// Folded counts letters in another dress: wide, mathematical, circled.
+	Folded int
 	// Escaped counts percent signs, entities and escapes, Encoded the runs of
 	// base64, base32 and hex, Reversed the passages turned round.
 	Escaped, Encoded, Reversed int

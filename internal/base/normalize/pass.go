@@ -20,6 +20,8 @@ type pass struct {
 	// of the word at hand were looked at, and wordFold what came of it.
 	extended, wordEnd int
 	wordFold          bool
+	// scratch is where an escape is undone.
+	scratch [64]byte
 	// pairs is the run of two-digit hex groups that is being followed.
 	pairs pairs
 }
@@ -35,34 +37,17 @@ const (
 	high          // not ASCII
 )
 
-// classes is indexed by byte.
-func classOf(c byte) class {
-	switch {
-	case c >= 0x80:
-		return high
-	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '+', c == '/', c == '_', c == '-':
-		return run
-	case c == '%', c == '&', c == '\\':
-		return special
-	case c < 0x20 && c != '\n' && c != '\t' && c != '\r' && c != '\f', c == 0x7f:
-		return control
-	}
-	return other
-}
+func classOf(c byte) class { return class(classTable[c]) }
 
 func (p *pass) run() {
-	var table [256]class
-	for c := range table {
-		table[c] = classOf(byte(c))
-	}
 	s := p.src
 	for i := 0; i < len(s); {
-		switch table[s[i]] {
+		switch classOf(s[i]) {
 		case other:
 			i++
 		case run:
 			j := i + 1
-			for j < len(s) && table[s[j]] == run {
+			for j < len(s) && classOf(s[j]) == run {
 				j++
 			}
 			p.token, p.tokenEnd = i, j

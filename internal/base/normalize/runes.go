@@ -160,6 +160,9 @@ func (p *pass) compatible(i, j int, r rune) {
 	}
 	if t[0] < utf8.RuneSelf {
 		p.again = true
+		if isLetter(t[0]) {
+			p.sig.Folded++
+		}
 	}
 	if q, w := utf8.DecodeRuneInString(t); w == len(t) {
 		p.swap(i, j, q)

@@ -6,6 +6,7 @@ package all
 
 import (
 	"github.com/munjigi/munjigi/internal/guard"
+	"github.com/munjigi/munjigi/internal/guard/injection"
 	"github.com/munjigi/munjigi/internal/guard/poisoning"
 	"github.com/munjigi/munjigi/internal/guard/schema"
 	"github.com/munjigi/munjigi/internal/guard/secrets"
@@ -22,5 +23,5 @@ type Settings struct {
 
 // Guards returns the guards in their order.
 func Guards(s Settings) []guard.Guard {
-	return []guard.Guard{schema.New(s.OpenTools), poisoning.New(), secrets.New(s.Secrets)}
+	return []guard.Guard{schema.New(s.OpenTools), poisoning.New(), secrets.New(s.Secrets), injection.New()}
 }
