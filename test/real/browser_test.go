@@ -123,6 +123,7 @@ const lum = c => { const [r, g, b] = c.map(v => { v /= 255; return v <= 0.03928 
 const ground = e => { for (; e; e = e.parentElement) { const b = rgb(getComputedStyle(e).backgroundColor); if (b.a > 0) return b.c; } return null; };
 let texts = 0;
 for (const e of document.body.querySelectorAll('*')) {
+  if (e.closest('[hidden], noscript')) continue;
   const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
   if (!own && e.tagName !== 'INPUT') continue;
   if (e.type === 'hidden') continue;
@@ -146,6 +147,7 @@ if (!document.documentElement.lang) bad.push('no language');
 const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
 if (new Set(ids).size !== ids.length) bad.push('an ID twice');
 for (const e of document.querySelectorAll('[aria-describedby]')) for (const id of e.getAttribute('aria-describedby').split(' ')) if (!document.getElementById(id)) bad.push('describes nothing: ' + id);
+for (const e of document.querySelectorAll('[hidden]')) if (getComputedStyle(e).display !== 'none') bad.push('hidden, and shown: ' + e.textContent.trim().slice(0, 40));
 let level = 0;
 for (const h of document.querySelectorAll('h1,h2,h3')) { const n = +h.tagName[1]; if (n > level + 1) bad.push('heading skips to ' + h.tagName); level = n; }
 if (document.documentElement.scrollWidth > innerWidth) bad.push('wider than the window: ' + document.documentElement.scrollWidth);

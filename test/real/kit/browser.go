@@ -233,3 +233,16 @@ func (b *Browser) Picture(ctx context.Context) ([]byte, error) {
 func (b *Browser) cdp(ctx context.Context, cmd string, params map[string]any, out any) error {
 	return b.do(ctx, http.MethodPost, "/goog/cdp/execute", map[string]any{"cmd": cmd, "params": params}, out)
 }
+
+// Authenticator gives the browser a passkey holder of its own, which says yes to
+// everything and verifies whoever asks (WebAuthn 11).
+func (b *Browser) Authenticator(ctx context.Context) (id string, err error) {
+	err = b.do(ctx, http.MethodPost, "/webauthn/authenticator", map[string]any{"protocol": "ctap2", "transport": "internal",
+		"hasResidentKey": true, "hasUserVerification": true, "isUserConsenting": true, "isUserVerified": true}, &id)
+	return id, err
+}
+
+// Verify says whether the authenticator verifies its person from now on.
+func (b *Browser) Verify(ctx context.Context, authenticator string, yes bool) error {
+	return b.do(ctx, http.MethodPost, "/webauthn/authenticator/"+authenticator+"/uv", map[string]bool{"isUserVerified": yes}, nil)
+}
