@@ -34,6 +34,10 @@ type AuthorizationServer struct {
 	KeyRotation time.Duration
 	// Clients were registered by the operator.
 	Clients []OAuthClient
+	// Documents says which clients are known by their metadata documents.
+	Documents ClientDocuments
+	// Registration lets clients register themselves (RFC 7591).
+	Registration bool
 	// Assertions are the issuers among identity.issuers whose identity
 	// assertions (ID-JAG) become access tokens.
 	Assertions []string
@@ -81,6 +85,10 @@ func authorizationServerFields() []field[AuthorizationServer] {
 				a.Clients = append(a.Clients, c)
 			})
 		}},
+		{"documents", func(s *source, n *yaml.Node, key string, a *AuthorizationServer) {
+			readMapping(s, n, key, clientDocumentFields(), &a.Documents)
+		}},
+		{"registration", func(s *source, n *yaml.Node, key string, a *AuthorizationServer) { s.flag(n, key, &a.Registration) }},
 		{"identity_assertions", func(s *source, n *yaml.Node, key string, a *AuthorizationServer) {
 			s.checked(n, key, checkURL, &a.Assertions)
 		}},
@@ -190,7 +198,10 @@ func (s *source) judgeOAuthClient(r *reading, c *OAuthClient, at string, i int) 
 
 // departures are what is looser than usual.
 func (a AuthorizationServer) departures() []Departure {
-	var list []Departure
+	list := a.Documents.departures(join(authServerKey, "documents"))
+	if a.Registration {
+		list = append(list, Departure{join(authServerKey, "registration"), "true", "any program may register itself as a client under a name of its choice, and ask people to let it in"})
+	}
 	for _, one := range []struct {
 		name       string
 		has, usual time.Duration

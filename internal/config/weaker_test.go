@@ -151,7 +151,10 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		approval.waiting
 		audit.durability
 		authorization_server.access_token
+		authorization_server.documents.insecure_any_host
+		authorization_server.documents.insecure_private_hosts
 		authorization_server.key_rotation
+		authorization_server.registration
 		authorization_server.signed_in_for
 		egress.allow
 		egress.ca
@@ -191,6 +194,7 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		authorization_server.clients[].name
 		authorization_server.clients[].redirect_uris
 		authorization_server.clients[].scopes
+		authorization_server.documents.allow
 		authorization_server.identity_assertions
 		data
 		identity.dpop.algorithms
