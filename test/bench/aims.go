@@ -14,6 +14,10 @@ const (
 	small          = 1 << 10
 	large          = 64 << 10
 	aimToken       = 0.95 // of the rate without tokens, at 1 KB
+	aimPolicy      = 0.9  // policy and schemas, of the rate without
+	aimStrict      = 0.7  // of the relaxed record's rate
+	aimGuardsSmall = 0.65 // every guard on, of the rate without
+	aimGuardsLarge = 0.25
 )
 
 // aims says of the cells that have an aim whether it is met. Beside the rate
@@ -22,6 +26,7 @@ const (
 func aims(results []result) string {
 	var b strings.Builder
 	for _, r := range results {
+		b.WriteString(besides(results, r))
 		if without := rateOf(results, r.Cell, namePolicy); r.Through == nameJWT && r.Median.Rate.per(without).known() {
 			got, verdict := r.Median.Rate.per(without), "met"
 			if got < aimToken {
@@ -49,6 +54,34 @@ func aims(results []result) string {
 			r.Cell, ratio(aim), ratio(r.OfBare), verdict, ratio(cpuOf(results, r.Cell, nameProxy).per(r.Median.AllCPU)))
 	}
 	return b.String()
+}
+
+// besides says what a part of the gateway costs beside the gate alone.
+func besides(results []result, r result) string {
+	aim, what := figure(0), ""
+	switch r.Through {
+	case nameGuards:
+		aim, what = aimGuardsSmall, "every guard on"
+		if strings.Contains(r.Cell, "/"+bytesText(large)+"/") {
+			aim = aimGuardsLarge
+		}
+	case nameStrict:
+		aim, what = aimStrict, "a durable record"
+	case namePolicy:
+		aim, what = aimPolicy, "policy and schemas"
+	default:
+		return ""
+	}
+	got := r.Median.Rate.per(rateOf(results, r.Cell, nameRelaxed))
+	if !got.known() || !strings.HasSuffix(r.Cell, fmt.Sprintf("/%d", aimConnections)) || strings.HasPrefix(r.Cell, "stdio") {
+		return ""
+	}
+	verdict := "met"
+	if got < aim {
+		verdict = "not met"
+	}
+	return fmt.Sprintf("aim at %s: with %s %s of the gate's rate; measured %s, %s (by the CPU of all processes: %s)\n",
+		r.Cell, what, ratio(aim), ratio(got), verdict, ratio(cpuOf(results, r.Cell, nameRelaxed).per(r.Median.AllCPU)))
 }
 
 // cpuOf is what a call that goes through one of the ways costs all processes

@@ -8,9 +8,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/munjigi/munjigi/internal/guard/all"
 )
 
 // tokenLife is just short of what the gateway accepts by default.
@@ -26,6 +29,9 @@ type callers struct {
 	policy bool
 	// issuer vouches for callers; it needs policy.
 	issuer *issuer
+	// guards run as they do by default; without, only schema does where there is a policy, and none where not, so
+	// that what the gate costs and what judging content costs are two figures.
+	guards bool
 }
 
 // config is the part of a gateway's config about its callers. The policy is
@@ -35,10 +41,25 @@ func (c callers) config(folder, listen string) (string, error) {
 	if c.issuer != nil {
 		text = "public_url: http://" + listen + "\nidentity: { issuers: [{ issuer: \"" + c.issuer.url + "\" }] }\negress: { allow: [\"" + c.issuer.host + "\"] }\n"
 	}
+	text += c.guardsText()
 	if !c.policy {
 		return text, nil
 	}
 	return text + "policy: [policy.cedar]\n", os.WriteFile(filepath.Join(folder, "policy.cedar"), []byte(permitAll), 0o600)
+}
+
+// guardsText turns off what is not to be measured.
+func (c callers) guardsText() string {
+	if c.guards {
+		return ""
+	}
+	var off []string
+	for _, g := range all.Guards(all.Settings{}) {
+		if name := g.Spec().Name; name != "schema" || !c.policy {
+			off = append(off, name+": { mode: off }")
+		}
+	}
+	return "guards: { " + strings.Join(off, ", ") + " }\n"
 }
 
 // headers are what a caller of a resource sends besides.

@@ -58,6 +58,7 @@ type gatewayConfig struct {
 	PublicURL string `yaml:"public_url"`
 	Egress    struct{ Allow []string }
 	Policy    []string
+	Guards    map[string]struct{ Mode string }
 	Audit     struct{ Durability string }
 	Limits    map[string]int
 	Servers   map[string]struct{ URL, Era string }
@@ -162,7 +163,7 @@ func runBench(t *testing.T, args ...string) ran {
 // proxy.
 func TestSpeed(t *testing.T) {
 	t.Parallel()
-	overHTTP, overLines := []string{"direct", "proxy", "munjigi", "munjigi-strict"}, []string{"direct", "pipe", "munjigi", "munjigi-strict"}
+	overHTTP, overLines := []string{"direct", "proxy", "munjigi", "munjigi-guards", "munjigi-strict"}, []string{"direct", "pipe", "munjigi", "munjigi-strict"}
 	for _, tc := range []struct {
 		cells  []string
 		rounds int

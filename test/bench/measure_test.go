@@ -219,6 +219,19 @@ func TestFinish(t *testing.T) {
 	if a := aims(tokens(94)); !strings.Contains(a, "measured 0.94×, not met") {
 		t.Errorf("aims: %q", a)
 	}
+	beside := func(name string, rate figure) []result {
+		rows := []result{row(nameRelaxed, 100, 100), row(name, 100, rate)}
+		finish(rows)
+		return rows
+	}
+	for name, aim := range map[string]figure{nameGuards: aimGuardsSmall, nameStrict: aimStrict, namePolicy: aimPolicy} {
+		if a := aims(beside(name, 100*aim+1)); !strings.Contains(a, ", met") {
+			t.Errorf("aims: %q", a)
+		}
+		if a := aims(beside(name, 100*aim-1)); !strings.Contains(a, ", not met") {
+			t.Errorf("aims: %q", a)
+		}
+	}
 	rows[2].OfBare = 0.899
 	if a := aims(rows); !strings.Contains(a, "0.90×, not met") {
 		t.Errorf("aims: %q", a)

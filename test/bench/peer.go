@@ -24,7 +24,7 @@ func (p *peers) add(value string) error {
 	if !ok || name == "" {
 		return fmt.Errorf("%q is not of the form name=URL", value)
 	}
-	if slices.Contains([]string{nameDirect, nameProxy, namePipe, nameRelaxed, nameStrict, namePolicy, nameJWT}, name) || p.find(name) != nil {
+	if slices.Contains([]string{nameDirect, nameProxy, namePipe, nameRelaxed, nameGuards, nameStrict, namePolicy, nameJWT}, name) || p.find(name) != nil {
 		return fmt.Errorf("the name %q is taken", name)
 	}
 	if _, err := wire.ParseEndpoint(url); err != nil {

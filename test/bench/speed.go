@@ -20,9 +20,10 @@ const (
 	nameDirect  = "direct"
 	nameProxy   = "proxy"
 	namePipe    = "pipe"
-	nameRelaxed = "munjigi"
+	nameRelaxed = "munjigi"        // the gate, its record relaxed, without guards
+	nameGuards  = "munjigi-guards" // the same with every guard at its default
 	nameStrict  = "munjigi-strict"
-	namePolicy  = "munjigi-policy" // the relaxed one, with a policy that permits all
+	namePolicy  = "munjigi-policy" // the relaxed one, with a policy that permits all, and schemas
 	nameJWT     = "munjigi-jwt"    // the same, with callers whose tokens an issuer signed
 )
 
@@ -88,7 +89,7 @@ func speedSet(f *speedFlags) *flag.FlagSet {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.BoolVar(&f.quick, "quick", false, "a smoke run of under a minute: one short round, figures for orientation only")
 	fs.StringVar(&f.cell, "cell", "", "only cells whose name (transport/era/size/connections, as http/modern/1KB/16) matches this `regexp`")
-	fs.StringVar(&f.only, "subjects", "", "only these of direct, proxy, pipe, munjigi, munjigi-strict and peers' names, a comma-separated `list`")
+	fs.StringVar(&f.only, "subjects", "", "only these of direct, proxy, pipe, munjigi, munjigi-guards, munjigi-strict, munjigi-policy, munjigi-jwt and peers' names, a comma-separated `list`")
 	fs.Func("peer", "measure another gateway too, `name=URL`; point it at the echo (see -echo-addr); may be repeated", f.peers.add)
 	fs.Func("peer-header", "send a header to a peer, `name=Header: value`; may be repeated", f.peers.header)
 	fs.IntVar(&f.rounds, "rounds", 3, "rounds, each through all subjects in turn")
@@ -292,6 +293,7 @@ func (b *bench) openGateway(ctx context.Context, target string, lines []string) 
 		wrap             []string
 	}{
 		{nameRelaxed, "relaxed", callers{}, []string{"--relaxed-record"}},
+		{nameGuards, "relaxed", callers{guards: true}, nil},
 		{nameStrict, "strict", callers{}, nil},
 		{namePolicy, "relaxed", callers{policy: true}, nil},
 		{nameJWT, "relaxed", who, nil},
@@ -299,7 +301,7 @@ func (b *bench) openGateway(ctx context.Context, target string, lines []string) 
 		if !b.wants(way.name) {
 			continue
 		}
-		if !way.who.policy { // over stdio there is one caller, the one who started it
+		if !way.who.policy && !way.who.guards { // over stdio there is one caller, the one who started it
 			command := slices.Concat([]string{b.workshop.binary, "wrap"}, strings.Fields(b.flags.wrap), way.wrap, []string{"--"}, lines)
 			b.stdio = append(b.stdio, &subject{
 				name: way.name, command: command, env: b.workshop.env, tool: "echo", middle: loadsChild, overLoad: b.flags.allocs,
