@@ -1,8 +1,13 @@
 package app
 
 import (
+	"context"
+
 	"github.com/munjigi/munjigi/internal/authz"
+	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/credential/peruser"
+	"github.com/munjigi/munjigi/internal/guard"
 )
 
 // Approvals are the calls that wait for a person, and Terminal who decides at
@@ -26,3 +31,17 @@ func Look(a *App) { a.lookOnce() }
 
 // Grants are the grants of people of the newest snapshot.
 func Grants(a *App) *peruser.Grants { return a.grants.Load() }
+
+// JudgeArguments asks the guards of a config about the params of one tools/call; reason is empty
+// where they pass.
+func JudgeArguments(ctx context.Context, cfg *config.Config, server, tool string, params []byte) (reason, said string, err error) {
+	set, err := guardsOf(cfg)
+	if err != nil {
+		return "", "", err
+	}
+	d, _ := set.Inspect(ctx, guard.Arguments, call.InspectRequest, guard.Subject{Target: call.Target{Server: server, Method: "tools/call", Name: tool}, Request: true, Raw: params})
+	if d.Effect.Passes() {
+		return "", "", nil
+	}
+	return string(d.Reason), d.Say, nil
+}

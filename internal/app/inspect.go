@@ -16,6 +16,7 @@ import (
 	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/guard"
 	"github.com/munjigi/munjigi/internal/guard/all"
+	"github.com/munjigi/munjigi/internal/guard/arguments"
 	"github.com/munjigi/munjigi/internal/mcp"
 )
 
@@ -24,6 +25,9 @@ func guardsOf(cfg *config.Config) (*guard.Set, error) {
 	modes, settings := map[string]guard.Mode{}, all.Settings{}
 	for _, g := range cfg.Guards {
 		settings.OpenTools = append(settings.OpenTools, g.InsecureUnknownProperties...)
+		if g.Name == arguments.Name {
+			settings.Arguments = argumentsOf(g.Arguments)
+		}
 		modes[g.Name] = mode(g.Mode)
 	}
 	return guard.Build(all.Guards(settings), modes)

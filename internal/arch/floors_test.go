@@ -45,6 +45,7 @@ func floorOf(pkg string) (level, bool) {
 
 		"internal/guard/all": guardList,
 
+		"internal/guard/arguments": implementation,
 		"internal/guard/schema":    implementation,
 		"internal/guard/injection": implementation,
 		"internal/guard/poisoning": implementation,

@@ -221,6 +221,8 @@ type Guard struct {
 	// InsecureUnknownProperties are tools, written server/tool, whose arguments
 	// and results may have properties that their schemas do not declare.
 	InsecureUnknownProperties []string
+	// Arguments are the settings of the guard of that name.
+	Arguments Arguments
 }
 
 // Durability says when an entry of the record counts as written.

@@ -61,6 +61,7 @@ func (c *Config) Departures() []Departure {
 		for i, t := range g.InsecureUnknownProperties {
 			add(index("guards."+g.Name+".insecure_unknown_properties", i), Visible(t), "properties that the tool's schema does not declare pass")
 		}
+		list = append(list, g.argumentsDepartures()...)
 		switch g.Mode {
 		case ModeOff:
 			add(join("guards", g.Name)+".mode", string(g.Mode), "the guard does not look")

@@ -151,7 +151,7 @@ func auditFields() []field[Audit] {
 }
 
 func guardFields() []field[Guard] {
-	return []field[Guard]{
+	return append([]field[Guard]{
 		{"mode", func(s *source, n *yaml.Node, key string, g *Guard) {
 			if v, ok := s.oneOf(n, key, string(ModeOff), string(ModeMonitor), string(ModeEnforce)); ok {
 				g.Mode = Mode(v)
@@ -164,7 +164,7 @@ func guardFields() []field[Guard] {
 			}
 			s.checked(n, key, checkTool, &g.InsecureUnknownProperties)
 		}},
-	}
+	}, argumentsFields()...)
 }
 
 // checkTool judges the name of one tool of one server.
@@ -191,6 +191,9 @@ func readGuards(s *source, n *yaml.Node, key string, r *reading) {
 		readMapping(s, v, at, guardFields(), &g)
 		if g.Mode == "" && v.Kind == yaml.MappingNode && len(v.Content) == 0 {
 			s.fail(v, at, "has no mode", "write { mode: enforce }, { mode: monitor } or { mode: off }")
+		}
+		if g.Mode == "" {
+			g.Mode = ModeEnforce
 		}
 		r.Guards = append(r.Guards, g)
 	})

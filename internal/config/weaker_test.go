@@ -20,7 +20,7 @@ allowed_hosts: [gateway.internal]
 identity: { insecure_anonymous: true, dpop: { nonce: off, window: 2m } }
 egress: { allow: [10.0.0.1] }
 approval: { wait: 11m, use_within: 6m, waiting: 6, per_hour: 21, max_age: 6m, insecure_without_code: true }
-guards: { a: { mode: off }, b: { mode: monitor }, c: { mode: enforce } }
+guards: { a: { mode: off }, b: { mode: monitor }, c: { mode: enforce }, arguments: { insecure_unchecked: [n/add#text], insecure_sql_writes: [db/run], insecure_private_hosts: ["localhost:3000"] } }
 audit: { durability: relaxed }
 servers:
   x:
@@ -56,7 +56,7 @@ limits:
   suspend_timeout: 6m
   drain_timeout: 11s
 `
-	c, err := config.Build{Getenv: home, Guards: []string{"a", "b", "c"}}.Parse(at("m.yaml"), []byte(text))
+	c, err := config.Build{Getenv: home, Guards: []string{"a", "arguments", "b", "c"}}.Parse(at("m.yaml"), []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,6 +88,9 @@ limits:
 		"approval.max_age=6m0s",
 		"approval.insecure_without_code=true",
 		"guards.a.mode=off",
+		"guards.arguments.insecure_unchecked[0]=n/add#text",
+		"guards.arguments.insecure_sql_writes[0]=db/run",
+		"guards.arguments.insecure_private_hosts[0]=localhost:3000",
 		"guards.b.mode=monitor",
 		"audit.durability=relaxed",
 		"limits.body=5MiB",
@@ -158,6 +161,9 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		authorization_server.signed_in_for
 		egress.allow
 		egress.ca
+		guards.*.insecure_private_hosts
+		guards.*.insecure_sql_writes
+		guards.*.insecure_unchecked
 		guards.*.insecure_unknown_properties
 		guards.*.mode
 		identity.dpop.nonce
@@ -197,6 +203,8 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		authorization_server.documents.allow
 		authorization_server.identity_assertions
 		data
+		guards.*.roots
+		guards.*.tools
 		identity.dpop.algorithms
 		identity.issuers
 		identity.issuers[].algorithms

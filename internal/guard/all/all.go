@@ -6,6 +6,7 @@ package all
 
 import (
 	"github.com/munjigi/munjigi/internal/guard"
+	"github.com/munjigi/munjigi/internal/guard/arguments"
 	"github.com/munjigi/munjigi/internal/guard/injection"
 	"github.com/munjigi/munjigi/internal/guard/poisoning"
 	"github.com/munjigi/munjigi/internal/guard/schema"
@@ -17,11 +18,13 @@ type Settings struct {
 	// OpenTools, written server/tool, accept properties that their schema does
 	// not declare.
 	OpenTools []string
+	// Arguments tunes the guard of that name.
+	Arguments arguments.Settings
 	// Secrets tunes the guard of that name.
 	Secrets secrets.Settings
 }
 
 // Guards returns the guards in their order.
 func Guards(s Settings) []guard.Guard {
-	return []guard.Guard{schema.New(s.OpenTools), poisoning.New(), secrets.New(s.Secrets), injection.New()}
+	return []guard.Guard{schema.New(s.OpenTools), arguments.New(s.Arguments), poisoning.New(), secrets.New(s.Secrets), injection.New()}
 }
