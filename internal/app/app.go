@@ -311,7 +311,7 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	if err != nil {
 		return fail(err)
 	}
-	site, err := a.pagesOf(ctx, cfg, id.verifier, shown)
+	site, err := a.pagesOf(ctx, cfg, id.verifier, shown, held)
 	if err != nil {
 		return fail(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/munjigi/munjigi/internal/authn/jwt"
 	"github.com/munjigi/munjigi/internal/authn/local"
 	"github.com/munjigi/munjigi/internal/authn/signin"
+	"github.com/munjigi/munjigi/internal/authz"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/credential"
@@ -64,12 +65,12 @@ func (a *App) Pages() string {
 // pagesOf makes the pages of one snapshot. It returns nil where nobody could
 // sign in: there are issuers and none has signin:, or no terminal to show a
 // code on.
-func (a *App) pagesOf(ctx context.Context, cfg *config.Config, verifier *jwt.Verifier, grants credential.Grants) (*pages.Pages, error) {
+func (a *App) pagesOf(ctx context.Context, cfg *config.Config, verifier *jwt.Verifier, grants credential.Grants, held authz.Approvals) (*pages.Pages, error) {
 	base, err := PagesURL(cfg)
 	if err != nil {
 		return nil, err
 	}
-	o := pages.Options{Base: base, Grants: grants, Record: a.record.With(log.Strict), Log: a.o.Logger}
+	o := pages.Options{Base: base, Grants: grants, Approvals: held, Record: a.record.With(log.Strict), Log: a.o.Logger}
 	if _, o.FormKey, err = a.ring.Subkey(formPurpose); err != nil {
 		return nil, err
 	}

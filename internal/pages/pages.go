@@ -39,6 +39,7 @@ import (
 
 	"github.com/munjigi/munjigi/internal/audit"
 	"github.com/munjigi/munjigi/internal/authn"
+	"github.com/munjigi/munjigi/internal/authz"
 	"github.com/munjigi/munjigi/internal/base/egress"
 	"github.com/munjigi/munjigi/internal/base/limit"
 	"github.com/munjigi/munjigi/internal/call"
@@ -63,6 +64,9 @@ type Providers interface {
 	Begin(ctx context.Context, browser, issuer, to string) (string, error)
 	// Finish takes the answer and returns who signed in, and to.
 	Finish(ctx context.Context, browser string, q url.Values) (call.Principal, string, error)
+	// Again is Begin for somebody who has to sign in as need says, although the
+	// provider may know them still.
+	Again(ctx context.Context, browser, issuer, to string, need call.Requirement) (string, error)
 }
 
 // Pairing signs the operator in by a code of the gateway's terminal.
@@ -97,6 +101,8 @@ type Options struct {
 	// Consent and Decisions are nil where no client can ask to be let in.
 	Consent   Consent
 	Decisions Decisions
+	// Approvals is nil where no call can be held.
+	Approvals authz.Approvals
 	// Record takes each step before it is done.
 	Record audit.Recorder
 	// FormKey makes the tokens of forms.
@@ -163,6 +169,11 @@ func New(o Options) (*Pages, error) {
 		PathForget:   {post: p.forgetPasskey},
 		PathScript:   {get: p.serveScript},
 		PathGrants:   {get: p.given},
+
+		PathApprovals:      {get: p.approvals},
+		PathApproveSignIn:  {post: p.approveSignIn},
+		authz.ApprovalPage: {get: p.approval, post: p.decideApproval},
+
 		PathWithdraw: {post: p.withdraw},
 
 		oauthserver.PathConsent: {get: p.question, post: p.decide},
@@ -314,6 +325,7 @@ type page struct {
 	URL      string
 	Asked    credential.Asked
 	Given    []credential.Given
+	Waits    []authz.Approval
 	Question *oauthserver.Question
 	Clients  []oauthserver.Decision
 	Ceremony *ceremony

@@ -15,7 +15,7 @@ import (
 // functions are what templates may call.
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"say": say, "visible": visible, "host": host, "coded": coded, "odd": odd, "spelled": spelled, "dict": dict,
+		"say": say, "visible": visible, "host": host, "coded": coded, "odd": odd, "spelled": spelled, "dict": dict, "whole": config.Visible, "lines": lines,
 		"day":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 		"when": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	}

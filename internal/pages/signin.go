@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/munjigi/munjigi/internal/authn"
+	"github.com/munjigi/munjigi/internal/authz"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/credential"
 	"github.com/munjigi/munjigi/internal/oauthserver"
@@ -26,8 +27,10 @@ func inside(to string) string {
 	q, err := url.ParseQuery(query)
 	switch {
 	case err != nil:
-	case (path == credential.GrantPage || path == oauthserver.PathConsent) && len(q) == 1 && len(q["id"]) == 1 && grantID.MatchString(q.Get("id")):
+	case (path == credential.GrantPage || path == oauthserver.PathConsent || path == authz.ApprovalPage) && len(q) == 1 && len(q["id"]) == 1 && grantID.MatchString(q.Get("id")):
 		return path + "?" + q.Encode()
+	case path == PathApprovals && query == "":
+		return path
 	case path == credential.GrantCallback && len(q["state"]) == 1:
 		return path + "?" + q.Encode()
 	}

@@ -38,6 +38,18 @@ type texts struct {
 	GrantRefusedBare, GrantDown   string
 	MixedUpTitle, MixedUpText     string
 
+	ApproveTitle                                 string // %s: tool
+	ApproveText, ApproveWarning, ApproveEscapes  string
+	ApproveFor, Through, Arguments, ApproveUntil string
+	Tool, Prompt, Resource                       string
+	ApproveYes, ApproveNo                        string
+	ApproveAgain, ApproveAgainText               string
+	ApprovedTitle, ApprovedText                  string
+	RefusedTitle, RefusedText                    string
+	NoApprovalTitle, NoApprovalText              string
+	OwnCallTitle, OwnCallText                    string
+	WaitingTitle, WaitingText, WaitingNone       string
+
 	GivenTitle, GivenText, GivenNone              string
 	UsedBy, GrantedAt, Allowed, Since, Ends       string
 	Lasts, LastsLong                              string
@@ -155,6 +167,22 @@ func english() texts {
 		GrantDown:         "The other side cannot be reached at the moment. Go back and try again in a minute.",
 		MixedUpTitle:      "The answer came from the wrong place",
 		MixedUpText:       "Somebody else than the side that was asked has answered. Nothing was allowed. Tell the operator of this gateway the number below.",
+
+		ApproveTitle:   "Let this call of %s pass once?",
+		ApproveText:    "A program wants to make this call and has to wait for a person. Nothing was sent yet. Read all of it: your answer holds for exactly this call and for no other.",
+		ApproveWarning: "Approve only what you understand and expected. If you do not know who asked for this, or why, refuse it.",
+		ApproveEscapes: "Characters that would not show, or that could be taken for others, are written as \\u{…}.",
+		ApproveFor:     "On behalf of", Through: "Through", Arguments: "Arguments", ApproveUntil: "Silence is no. The question ends at",
+		Tool: "Tool", Prompt: "Prompt", Resource: "Resource",
+		ApproveYes: "Approve this call once", ApproveNo: "Refuse",
+		ApproveAgain: "Sign in again", ApproveAgainText: "You signed in too long ago, or not strongly enough, to decide this. Sign in again; you come back here. If you are asked again and again, your provider does not say when or how you signed in: tell the operator.",
+		ApprovedTitle: "Approved", ApprovedText: "The same call passes once if it is repeated within the next minutes. Tell whoever waits for it. You can close this page.",
+		RefusedTitle: "Refused", RefusedText: "The call is not made, and repeating it does not ask you again for a while. You can close this page.",
+		NoApprovalTitle: "There is nothing here for you to decide",
+		NoApprovalText:  "This question was answered, has ended, or is for other people. If you are signed in with another account than you should be, sign out and open the link again.",
+		OwnCallTitle:    "Somebody else has to decide this", OwnCallText: "This call is your own. Give the link to another person who may approve it.",
+		WaitingTitle: "Calls that wait for you", WaitingText: "Each of these waits until somebody approves or refuses it. Silence is no.",
+		WaitingNone: "No call waits for you.",
 
 		GivenTitle: "What you allowed", GivenText: "The gateway uses these permissions for you, each for the client that you gave it to.",
 		GivenNone: "You have allowed nothing. When a server needs your permission, your client shows you a link.",

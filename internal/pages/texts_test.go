@@ -39,13 +39,13 @@ func TestInside(t *testing.T) {
 	for _, to := range []string{
 		"https://evil.example", "//evil.example", "/\\evil.example", "\\\\evil.example", "/grants/open?id=g1#x", "/grants/open?id=../x", "/%2fevil.example",
 		"/grants/open?id=g1&id=g2", "/grants/open?id=g1&x=y", "javascript:alert(1)", "/grants@evil.example", "/signin/out", "/mcp", "", " /grants",
-		"/grants/open\r\nSet-Cookie: a=b?id=1", "/oauth/consent", "/oauth/consent?id=a&x=y", "/oauth/authorize?id=a", "/oauth/consent/?id=a", "/grants/callback", "/grants/callback?state=a&state=b", strings.Repeat("/", 9000),
+		"/grants/open\r\nSet-Cookie: a=b?id=1", "/approvals?id=a", "/approvals/open", "/approvals/signin?id=a", "/oauth/consent", "/oauth/consent?id=a&x=y", "/oauth/authorize?id=a", "/oauth/consent/?id=a", "/grants/callback", "/grants/callback?state=a&state=b", strings.Repeat("/", 9000),
 	} {
 		if got := inside(to); got != PathGrants {
 			t.Errorf("%q leads to %q", to, got)
 		}
 	}
-	for _, to := range []string{"/grants", "/grants/open?id=A-z_9", "/grants/callback?code=c&state=s", "/oauth/consent?id=A-z_9"} {
+	for _, to := range []string{"/grants", "/grants/open?id=A-z_9", "/grants/callback?code=c&state=s", "/oauth/consent?id=A-z_9", "/approvals", "/approvals/open?id=A-z_9"} {
 		if got := inside(to); got != to {
 			t.Errorf("%q leads to %q", to, got)
 		}

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -100,6 +101,26 @@ type state struct {
 // Begin returns the provider's URL at which browser signs in, and remembers to,
 // where it wants to go afterwards. Nothing is stored.
 func (p *Providers) Begin(ctx context.Context, browser, issuer, to string) (string, error) {
+	return p.begin(ctx, browser, issuer, to, nil)
+}
+
+// Again is Begin for a sign-in that must be as need says (OpenID Connect Core
+// 3.1.2.1): the provider asks the person again where theirs is too old or too
+// weak. Whoever asks for it judges the answer, since a provider may pass over
+// what is asked.
+func (p *Providers) Again(ctx context.Context, browser, issuer, to string, need call.Requirement) (string, error) {
+	more := url.Values{}
+	if len(need.ACR) > 0 {
+		more.Set("acr_values", strings.Join(need.ACR, " "))
+	}
+	if need.MaxAge > 0 {
+		// Half of it, so that time is left to decide in.
+		more.Set("max_age", strconv.FormatInt(int64(need.MaxAge/2/time.Second), 10))
+	}
+	return p.begin(ctx, browser, issuer, to, more)
+}
+
+func (p *Providers) begin(ctx context.Context, browser, issuer, to string, more url.Values) (string, error) {
 	c, ok := p.by[issuer]
 	if !ok || browser == "" {
 		return "", authn.ErrNotBegun
@@ -129,6 +150,9 @@ func (p *Providers) Begin(ctx context.Context, browser, issuer, to string) (stri
 		"code_challenge": base64.RawURLEncoding.EncodeToString(challenge[:]), "code_challenge_method": "S256",
 	} {
 		q.Set(k, v)
+	}
+	for k := range more {
+		q.Set(k, more.Get(k))
 	}
 	u.RawQuery = q.Encode()
 	return u.String(), nil

@@ -356,7 +356,7 @@ func TestWhoDecides(t *testing.T) {
 	never := func(id *call.Identity) { id.AuthTime = 0 }
 	operator := func(ago time.Duration) call.Principal {
 		id := local.Attached("browser").Identity()
-		id.Issued = time.Now().Add(-ago).Unix()
+		id.AuthTime = time.Now().Add(-ago).Unix()
 		return call.NewPrincipal(id)
 	}
 	for _, c := range []struct {

@@ -77,17 +77,14 @@ func (a *Approvals) may(r *row, who authz.Approver) error {
 	return refused
 }
 
-// fresh reports that a sign-in is good enough for a decision. Whoever typed a
-// code of the gateway's terminal signed in when the session began.
+// fresh reports that a sign-in is good enough for a decision. The operator has no
+// provider: a code of the terminal, or a passkey, is as strong as it gets.
 func (a *Approvals) fresh(who authz.Approver, now time.Time) bool {
 	if who.Terminal {
 		return true
 	}
 	id, need := who.Principal.Identity(), a.o.Strength
-	at := id.AuthTime
-	if id.Kind == call.Operator {
-		at = id.Issued
-	} else {
+	if id.Kind != call.Operator {
 		if len(need.ACR) > 0 && !slices.Contains(need.ACR, id.ACR) {
 			return false
 		}
@@ -95,8 +92,8 @@ func (a *Approvals) fresh(who authz.Approver, now time.Time) bool {
 			return false
 		}
 	}
-	age := now.Sub(time.Unix(at, 0))
-	return need.MaxAge > 0 && at > 0 && age <= need.MaxAge && age >= -time.Minute
+	age := now.Sub(time.Unix(id.AuthTime, 0))
+	return need.MaxAge > 0 && id.AuthTime > 0 && age <= need.MaxAge && age >= -time.Minute
 }
 
 // Waiting implements authz.Approvals.
