@@ -98,12 +98,14 @@ steps:
 
 bench:
 	$(GO) run ./test/bench $(ARGS)
+	$(GO) run ./test/definitions
 	$(GO) test -run '^$$' -bench . ./internal/base/normalize ./internal/base/ngram ./internal/guard/injection
 
 # How well the injection guard's models do on sources that training left out;
 # DATA is the folder of their rows (docs/injection.md).
 figures:
 	$(GO) run ./test/train -data $(DATA) -report
+	$(GO) run ./test/definitions -data $(DATA)
 
 clean:
 	rm -rf munjigi dist $(OUT)

@@ -62,6 +62,7 @@ func commands() []command {
 		{name: "import", summary: "turn an MCP client's config into munjigi.yaml", run: cmdImport},
 		{name: "why", summary: "show the trail of one call, from the ID in a refusal", run: cmdWhy},
 		{name: "audit", summary: "show the record", run: cmdAudit},
+		{name: "tools", summary: "show which definitions are served and which are held, and approve them", run: cmdTools},
 		{name: "policy", summary: "check and test policies, and explain what they decide", run: cmdPolicy},
 		{name: "approvals", summary: "list the calls that wait for a person", run: cmdApprovals},
 		{name: "approve", summary: "let a call that waits pass once", run: cmdApprove},

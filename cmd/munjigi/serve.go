@@ -104,6 +104,7 @@ func cmdWrap(ctx context.Context, e *env, args []string) int {
 	level := fs.String("log", "warn", "what to log: debug, info, warn or error")
 	relaxed := fs.Bool("relaxed-record", false, "do not wait for the disk before each call")
 	data := fs.String("data", "", "data folder (default: the gateway's own)")
+	held := fs.Bool("approve-held", false, "show what is held of this command's definitions, ask on the terminal, and start nothing")
 	var pass listFlag
 	fs.Var(&pass, "env", "NAME or NAME=VALUE for the server's environment; may be repeated, nothing else is inherited")
 	if code, done := parse(e, fs, args); done {
@@ -155,6 +156,9 @@ func cmdWrap(ctx context.Context, e *env, args []string) int {
 		return failed(e, err)
 	}
 	defer func() { _ = a.Close(context.WithoutCancel(ctx)) }()
+	if *held {
+		return approveHeld(ctx, e, a)
+	}
 	logger.Warn("the wrapped server runs without a sandbox, with your own rights", "server", *name)
 	ctx, stop := signal.NotifyContext(ctx, stopSignals()...)
 	defer stop()

@@ -48,6 +48,7 @@ import (
 	"github.com/munjigi/munjigi/internal/keys/file"
 	"github.com/munjigi/munjigi/internal/mcp"
 	"github.com/munjigi/munjigi/internal/pages"
+	"github.com/munjigi/munjigi/internal/pins"
 	"github.com/munjigi/munjigi/internal/store"
 	"github.com/munjigi/munjigi/internal/store/sqlite"
 	"github.com/munjigi/munjigi/internal/upstream"
@@ -93,6 +94,9 @@ type App struct {
 	sessions  *gateway.Sessions
 	catalog   *catalog.Catalog
 	gens      generations
+	pins      *pins.Pins
+	watch     atomic.Pointer[pins.Watch] // of the newest snapshot
+	questions *questions
 	holds     proofs
 	grants    atomic.Pointer[peruser.Grants] // of the newest snapshot; nil where no server wants any
 	secrets   secret.Schemes
@@ -176,6 +180,9 @@ func (a *App) foundations(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	if a.browsers, err = a.db.Bucket(bucketBrowsers); err != nil {
+		return err
+	}
+	if err = a.openPins(ctx, cfg); err != nil {
 		return err
 	}
 	_, key, err := ring.Subkey("client-token")
@@ -295,10 +302,11 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	if err != nil {
 		return fail(err)
 	}
+	watch := a.pins.Under(a.definitionRules(cfg))
 	g, err := gateway.New(gateway.Options{
 		Name: "munjigi", Version: a.o.Version,
 		Servers: gw, Order: order, Merged: merged,
-		Authn: id.authn, Authz: id.authz, Approvals: held, Rules: id.rules, Resources: id.resources, Guards: guards, Schemas: fits, Hash: hash, Catalog: a.catalog,
+		Authn: id.authn, Authz: id.authz, Approvals: held, Rules: id.rules, Resources: id.resources, Guards: guards, Schemas: fits, Hash: hash, Catalog: a.catalog, Definitions: watch,
 		Record: a.record.With(durability(cfg.Audit.Durability)), RecordOf: records, Outcomes: a.record.With(log.Relaxed), Times: times,
 		Sealer: sealer{a.ring}, Once: once{a.nonces}, Limits: limitsOf(cfg), Floor: mcp.Version(cfg.ProtocolFloor),
 		Hosts: hosts, Origins: origins, BaseURL: base,
@@ -325,6 +333,7 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	a.asked = id.asked
 	a.telling.Store(&id)
 	a.onlyTLS.Store(strings.HasPrefix(base, "https:"))
+	a.watch.Store(watch)
 	a.pages.Store(site)
 	a.grants.Store(grants)
 	a.approvals.Store(held)

@@ -80,6 +80,7 @@ func opened(t *testing.T, text string) *app.App {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unheld(cfg)
 	a, err := app.Open(t.Context(), cfg, app.Options{Version: "test", Getenv: os.Getenv, LookupEnv: os.LookupEnv,
 		Load: func() (*config.Config, error) { return build.Load(file) }})
 	if err != nil {

@@ -312,7 +312,7 @@ func guarded(t *testing.T, ctx context.Context, f *fake, set *guard.Set) (base, 
 	limits := gateway.DefaultLimits()
 	g, err := gateway.New(gateway.Options{
 		Name: "munjigi", Version: "test", Servers: map[string]upstream.Server{"s": s}, Order: []string{"s"},
-		Authn: auth, Authz: authz.Owner{On: true}, Guards: set, Catalog: catalog.New(16), Record: noRecord{}, Outcomes: noRecord{},
+		Authn: auth, Authz: authz.Owner{On: true}, Guards: set, Definitions: unpinned{}, Catalog: catalog.New(16), Record: noRecord{}, Outcomes: noRecord{},
 		Sealer: ringSealer{ring}, Once: &onceOnly{}, Limits: limits, Floor: mcp.DefaultFloor,
 		Hosts: []string{host}, BaseURL: "http://" + host, Sessions: gateway.NewSessions(limits, s.End),
 		Generations: func() judged.Generations { return judged.Generations{} }, Logger: slog.New(slog.DiscardHandler),
@@ -367,7 +367,7 @@ func TestMergedNamesAreInjective(t *testing.T) {
 		f := newFake(t, ctx, name+":", s, board)
 		defer f.close()
 		fakes[name] = f
-		conf += "  " + name + ": { url: \"" + f.http.URL + "/mcp\", era: modern }\n"
+		conf += "  " + name + ": { url: \"" + f.http.URL + "/mcp\", era: modern, insecure_same_names: true }\n"
 	}
 	g := openGateway(t, ctx, conf)
 	defer g.close(t)
@@ -516,3 +516,14 @@ func members(t *testing.T, list []byte, member string) []string {
 	}
 	return out
 }
+
+// unpinned is a gateway without pins: the guards alone decide.
+type unpinned struct{}
+
+func (unpinned) Look(string, catalog.Kind, string, [32]byte) (catalog.Standing, *catalog.Definition) {
+	return catalog.Graded, nil
+}
+func (unpinned) Sight(_ context.Context, s catalog.Sighting) judged.Reason { return s.Stopped }
+func (unpinned) Complete(context.Context, string, catalog.Kind)            {}
+func (unpinned) Generation(string) uint64                                  { return 0 }
+func (unpinned) Barred(string, catalog.Kind, string) bool                  { return false }

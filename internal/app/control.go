@@ -86,6 +86,7 @@ func (a *App) ServeControl(ctx context.Context) error {
 		OpReload:    func(ctx context.Context, _ json.RawMessage) (any, error) { return nil, a.Reload(ctx) },
 	}
 	maps.Copy(all, a.approvalHandlers())
+	maps.Copy(all, a.toolOperations())
 	return control.Serve(ctx, ControlPath(a.Config().Data), all)
 }
 

@@ -80,6 +80,7 @@ func newCredited(t *testing.T, servers string, allow ...string) *credited {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unheld(cfg)
 	c.App, err = app.Open(t.Context(), cfg, app.Options{Version: "test", Getenv: os.Getenv, LookupEnv: os.LookupEnv,
 		Logger: slog.New(slog.NewTextHandler(&c.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Load:   func() (*config.Config, error) { return build.Load(c.file) }})

@@ -141,7 +141,7 @@ func TestHardWatch(t *testing.T) {
 	go func() { r.app.Watch(ctx, told); close(ended) }()
 	add := call("alice", "echo", `{"text":"well"}`)
 	add.path = "/mcp/two"
-	r.rewrite("servers:\n", "servers:\n  two: { url: \""+two.URL+"/mcp\", era: modern }\n")
+	r.rewrite("servers:\n", "servers:\n  two: { url: \""+two.URL+"/mcp\", era: modern, insecure_same_names: true }\n")
 	told <- syscall.SIGHUP
 	r.until("the new server is there", func() bool { resp, _ := r.ask(add); return resp.StatusCode == 200 })
 	r.rewrite("  two: {", "  two: { enabled: false,")
@@ -169,7 +169,7 @@ func (r *rig) pid(a asked) string {
 // go on.
 func TestHardReloadKeepsProcesses(t *testing.T) {
 	t.Parallel()
-	line := "{ command: " + command(t) + ", era: modern, insecure_unsandboxed: true }\n"
+	line := "{ command: " + command(t) + ", era: modern, insecure_unsandboxed: true, insecure_same_names: true }\n"
 	r := newRig(t, "servers:\n  s: "+line+"  changed: "+line+"  gone: "+line)
 	at := func(server string) asked {
 		a := call("alice", "pid", `{}`)

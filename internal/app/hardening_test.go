@@ -80,7 +80,11 @@ func newRig(t *testing.T, conf string) *rig {
 		"data: " + filepath.Join(dir, "data") + "\n" + conf
 	r.write(conf)
 	load := func() (*config.Config, error) {
-		return config.Build{Identity: true, Policy: true, Getenv: func(string) string { return "" }}.Load(r.file)
+		cfg, err := config.Build{Identity: true, Policy: true, Getenv: func(string) string { return "" }}.Load(r.file)
+		if err == nil {
+			unheld(cfg)
+		}
+		return cfg, err
 	}
 	cfg, err := load()
 	if err != nil {

@@ -139,6 +139,7 @@ func behind(t *testing.T, idp *provider, policy, identity, data string) (*httpte
 	if err != nil {
 		t.Fatal(err)
 	}
+	unheld(cfg)
 	a, err := app.Open(t.Context(), cfg, app.Options{Version: "test", Getenv: os.Getenv, LookupEnv: os.LookupEnv})
 	if err != nil {
 		t.Fatal(err)

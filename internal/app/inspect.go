@@ -33,10 +33,6 @@ func guardsOf(cfg *config.Config) (*guard.Set, error) {
 	return guard.Build(all.Guards(settings), modes)
 }
 
-// ReasonChanged is the reason of a definition that differs from the one it is
-// compared with.
-const ReasonChanged call.Reason = "definition-changed"
-
 // Inspector judges texts by the guards of a config, without a gateway and
 // without memory. Make it with NewInspector.
 type Inspector struct {
@@ -272,10 +268,10 @@ func (n *Inspector) definition(ctx context.Context, o strictjson.Object) (call.D
 	if changed {
 		told := false
 		for _, f := range d.Findings {
-			told = told || f.Reason == ReasonChanged
+			told = told || f.Reason == call.ReasonDefinitionChanged
 		}
 		if !told {
-			d.Findings = append(d.Findings, call.Finding{Guard: "definitions", Reason: ReasonChanged})
+			d.Findings = append(d.Findings, call.Finding{Guard: "definitions", Reason: call.ReasonDefinitionChanged})
 		}
 		d.Effect = min(d.Effect, call.Hold)
 	}

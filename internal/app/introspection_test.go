@@ -231,6 +231,7 @@ func TestSecretOfIntrospectionIsThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unheld(cfg)
 	a, err := app.Open(t.Context(), cfg, app.Options{Getenv: os.Getenv, LookupEnv: func(string) (string, bool) { return "", false }})
 	if err == nil || a != nil || !strings.Contains(err.Error(), "GW") {
 		t.Errorf("%v", err)

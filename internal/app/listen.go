@@ -156,6 +156,7 @@ func Protected(cfg *config.Config) []string {
 		"Host and Origin are checked, so that no web page can reach the servers through the browser.",
 		"Every message is read once, strictly: batches, duplicate members and broken text are refused.",
 		"Arguments and structured results are held to the schemas that the tools declare.",
+		"Definitions are pinned: a tool that is poisoned, changed, or came later is held until you approve it (`munjigi tools list`).",
 		"Nothing is forwarded before it is on the record; `munjigi why ID` shows what happened to any call.",
 	}
 	if cfg.Identity.InsecureAnonymous {
@@ -167,7 +168,7 @@ func Protected(cfg *config.Config) []string {
 // Unprotected says what it does not protect.
 func Unprotected(cfg *config.Config) []string {
 	out := []string{
-		"What results and definitions say is not judged in this version: text in them can steer a model.",
+		"What results say is not judged in this version: text in them can steer a model.",
 		"A program that runs as the same user can read the operator's token and these files.",
 	}
 	for _, s := range cfg.Servers {

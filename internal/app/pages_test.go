@@ -62,7 +62,11 @@ func withPages(t *testing.T, base, more string) *paged {
 	p := &paged{base: base, data: filepath.Join(t.TempDir(), "data"), file: filepath.Join(t.TempDir(), "m.yaml"), term: &terminal{}}
 	p.write(t, more)
 	load := func() (*config.Config, error) {
-		return config.Build{Identity: true, Policy: true, Getenv: os.Getenv}.Load(p.file)
+		cfg, err := config.Build{Identity: true, Policy: true, Getenv: os.Getenv}.Load(p.file)
+		if err == nil {
+			unheld(cfg)
+		}
+		return cfg, err
 	}
 	cfg, err := load()
 	if err != nil {

@@ -82,6 +82,7 @@ func (v *vouched) open() {
 		v.t.Fatal(err)
 	}
 	secrets := func(name string) (string, bool) { return "the value of " + name, true }
+	unheld(cfg)
 	if v.app, err = app.Open(v.t.Context(), cfg, app.Options{Version: "test", Getenv: os.Getenv, LookupEnv: secrets}); err != nil {
 		v.t.Fatal(err)
 	}

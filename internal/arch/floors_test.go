@@ -49,6 +49,7 @@ func floorOf(pkg string) (level, bool) {
 		"internal/guard/schema":    implementation,
 		"internal/guard/injection": implementation,
 		"internal/guard/poisoning": implementation,
+		"internal/pins":            implementation,
 
 		"internal/audit/proof":   implementation,
 		"internal/guard/secrets": implementation,

@@ -73,9 +73,10 @@ type Config struct {
 	Policy   []string
 	Approval Approval
 	// Guards are in the order of their names.
-	Guards []Guard
-	Audit  Audit
-	Limits Limits
+	Guards      []Guard
+	Definitions Definitions
+	Audit       Audit
+	Limits      Limits
 	// Demo is true only without a file: the built-in server, and no other.
 	Demo bool
 	// Warnings are what should be looked at although it is no error.
@@ -172,6 +173,9 @@ type Server struct {
 	Shared bool
 	// InsecureUnsandboxed lets the command run with the operator's own rights.
 	InsecureUnsandboxed bool
+	// InsecureUnpinned leaves the server's definitions to the guards alone;
+	// InsecureSameNames lets its tools have names of another server's.
+	InsecureUnpinned, InsecureSameNames bool
 	// Audience is what tokens for this server name where the identity
 	// provider cannot mint the server's own URL.
 	Audience []string

@@ -72,6 +72,7 @@ func (c *Config) Departures() []Departure {
 			add(join("guards", g.Name)+".mode", string(g.Mode), "the mode is unknown")
 		}
 	}
+	list = append(list, c.definitionDepartures()...)
 	if c.Audit.Durability != DurabilityStrict {
 		add("audit.durability", string(c.Audit.Durability), "entries of the record may be lost in a crash")
 	}
@@ -92,6 +93,7 @@ func (s Server) departures(all Audit) []Departure {
 	if s.Shared {
 		list = append(list, Departure{at + ".shared", "true", "all callers share one process or session, and whatever state the server keeps"})
 	}
+	list = append(list, s.definitionDepartures(at)...)
 	if s.Durability != DurabilityStrict && s.Durability != all.Durability {
 		list = append(list, Departure{at + ".audit.durability", string(s.Durability), "entries of the record may be lost in a crash"})
 	}

@@ -58,6 +58,9 @@ func topFields() []field[reading] {
 			readMapping(s, n, key, approvalFields(), &r.Approval)
 		}},
 		{"guards", readGuards},
+		{"definitions", func(s *source, n *yaml.Node, key string, r *reading) {
+			readMapping(s, n, key, definitionFields(), &r.Definitions)
+		}},
 		{"audit", func(s *source, n *yaml.Node, key string, r *reading) { readMapping(s, n, key, auditFields(), &r.Audit) }},
 		{"limits", func(s *source, n *yaml.Node, key string, r *reading) {
 			readMapping(s, n, key, limitFields(), &r.Limits)
@@ -271,7 +274,7 @@ func (s *source) complain(n *yaml.Node, key string, c complaint) {
 // Keys lists the keys of the file with their paths: * stands for a name, []
 // for a place in a list.
 func Keys() []string {
-	keys := leaves("", topFields(), "approval", "tls", "identity", authServerKey, "egress", "servers", "guards", "audit", "limits")
+	keys := leaves("", topFields(), "approval", "tls", "identity", authServerKey, "egress", "servers", "guards", "definitions", "audit", "limits")
 	keys = append(keys, leaves("tls.", tlsFields())...)
 	keys = append(keys, leaves("identity.", identityFields(), "dpop")...)
 	keys = append(keys, leaves("identity.dpop.", dpopFields())...)
@@ -292,6 +295,7 @@ func Keys() []string {
 	keys = append(keys, leaves("approval.", approvalFields(), "approvers")...)
 	keys = append(keys, leaves("approval.approvers.*.", approversFields())...)
 	keys = append(keys, leaves("guards.*.", guardFields())...)
+	keys = append(keys, leaves("definitions.", definitionFields())...)
 	keys = append(keys, leaves("audit.", auditFields())...)
 	return append(keys, leaves("limits.", limitFields())...)
 }

@@ -58,6 +58,8 @@ func serverFields() []field[Server] {
 		{"enabled", func(s *source, n *yaml.Node, key string, v *Server) { s.flag(n, key, &v.Enabled) }},
 		{"shared", func(s *source, n *yaml.Node, key string, v *Server) { s.flag(n, key, &v.Shared) }},
 		{"insecure_unsandboxed", func(s *source, n *yaml.Node, key string, v *Server) { s.flag(n, key, &v.InsecureUnsandboxed) }},
+		{"insecure_unpinned", func(s *source, n *yaml.Node, key string, v *Server) { s.flag(n, key, &v.InsecureUnpinned) }},
+		{"insecure_same_names", func(s *source, n *yaml.Node, key string, v *Server) { s.flag(n, key, &v.InsecureSameNames) }},
 		{"audience", func(s *source, n *yaml.Node, key string, v *Server) { s.words(n, key, &v.Audience) }},
 		{"require_binding", func(s *source, n *yaml.Node, key string, v *Server) { s.bindings(n, key, &v.RequireBinding) }},
 		{"credential", readCredential},

@@ -26,6 +26,8 @@ servers:
   x:
     command: [x]
     insecure_unsandboxed: true
+    insecure_unpinned: true
+    insecure_same_names: true
     shared: true
     deadline: 6m
     max_processes: 17
@@ -77,6 +79,8 @@ limits:
 		"egress.allow[0]=10.0.0.1",
 		"servers.x.insecure_unsandboxed=true",
 		"servers.x.shared=true",
+		"servers.x.insecure_unpinned=true",
+		"servers.x.insecure_same_names=true",
 		"servers.x.deadline=6m0s",
 		"servers.x.max_processes=17",
 		"servers.y.shared=true",
@@ -159,6 +163,8 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		authorization_server.key_rotation
 		authorization_server.registration
 		authorization_server.signed_in_for
+		definitions.first_sight
+		definitions.resources
 		egress.allow
 		egress.ca
 		guards.*.insecure_private_hosts
@@ -179,6 +185,8 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		servers.*.audit.durability
 		servers.*.credential.insecure_private_hosts
 		servers.*.deadline
+		servers.*.insecure_same_names
+		servers.*.insecure_unpinned
 		servers.*.insecure_unsandboxed
 		servers.*.max_processes
 		servers.*.shared

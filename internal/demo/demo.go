@@ -18,6 +18,8 @@ package demo
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"slices"
 
@@ -32,6 +34,10 @@ const Name = "demo"
 
 // RefusedTool is listed and meant to be refused by the gateway's policy.
 const RefusedTool = "delete_everything"
+
+// PoisonedTool is meant to be held: its description tells the model to read a
+// key and to keep that from the person, as those of known attacks do.
+const PoisonedTool = "translate_text"
 
 // Limits of what the tools take.
 const (
@@ -67,6 +73,12 @@ const (
 	instructions = "A demonstration behind the Munjigi gateway. Call explain_gateway to learn what stands between you and the " +
 		"servers, and count_words for a first result. ask_name asks the person back. " + RefusedTool + " is refused on purpose."
 )
+
+// Fingerprint is the digest of every definition of this build's demo.
+func Fingerprint() string {
+	sum := sha256.Sum256([]byte(toolDefinitions + resourceDefinitions + templateDefinitions + promptDefinitions + instructions))
+	return hex.EncodeToString(sum[:8])
+}
 
 // Describe implements upstream.Server. It answers in the era of the caller
 // and in the caller's revision where it is one of ours.

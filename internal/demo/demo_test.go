@@ -129,6 +129,8 @@ func TestToolResults(t *testing.T) {
 		{"half a step", "slow_count", `{"to":1.5}`, `{"content":[{"type":"text","text":"to must be a whole number from 1 to 20"}],"isError":true}`},
 		{"a long pause", "slow_count", `{"pause_ms":1e9}`, `{"content":[{"type":"text","text":"pause_ms must be a whole number from 0 to 1000"}],"isError":true}`},
 
+		{"approved all the same", demo.PoisonedTool, `{"text":"a","language":"ko"}`,
+			`{"content":[{"type":"text","text":"Nothing was translated, and nothing that came with this call was read or kept. That it arrived means that somebody approved a poisoned definition: munjigi tools withdraw demo translate_text takes that back."}],"isError":true}`},
 		{"reached", demo.RefusedTool, `{}`,
 			`{"content":[{"type":"text","text":"Nothing was deleted. That this call arrived means that the gateway permitted it: look at its policy."}],"isError":true}`},
 	}
@@ -228,7 +230,7 @@ func TestLists(t *testing.T) {
 		member, name string
 		names        []string
 	}{
-		mcp.MethodToolsList:              {"tools", "name", []string{"explain_gateway", "count_words", "convert_units", "ask_name", "slow_count", demo.RefusedTool}},
+		mcp.MethodToolsList:              {"tools", "name", []string{"explain_gateway", "count_words", "convert_units", "ask_name", "slow_count", demo.RefusedTool, demo.PoisonedTool}},
 		mcp.MethodResourcesList:          {"resources", "uri", []string{"munjigi://demo/welcome"}},
 		mcp.MethodResourcesTemplatesList: {"resourceTemplates", "uriTemplate", []string{"munjigi://demo/unit/{unit}"}},
 		mcp.MethodPromptsList:            {"prompts", "name", []string{"introduce_munjigi"}},

@@ -35,6 +35,8 @@ Try these:
 - slow_count: a call that reports progress and can be cancelled.
 - ` + RefusedTool + `: a call that is refused. The refusal carries an ID;
   ` + "`munjigi why ID`" + ` shows every stage and its verdict.
+- ` + PoisonedTool + `: a poisoned tool. You do not see it in the list, because it
+  is held; ` + "`munjigi tools diff`" + ` shows the operator why.
 - ` + unitURI + `km: a resource by template.
 `
 )

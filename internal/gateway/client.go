@@ -54,7 +54,7 @@ func (g *Gateway) still(ctx context.Context, c *call.Call, in *inbound, cl *call
 	if cl.Current() {
 		return true
 	}
-	if !g.o.Authn.Current(c.Principal) {
+	if !g.o.Authn.Current(c.Principal) || !g.stands(c, in) {
 		return false
 	}
 	d := g.o.Authz.Decide(ctx, queryOf(c, in))

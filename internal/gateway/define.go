@@ -17,6 +17,7 @@ import (
 
 // definition is what a call is judged by.
 type definition struct {
+	kind    catalog.Kind
 	digest  [32]byte
 	headers []mcp.ParamHeader
 	raw     []byte
@@ -70,15 +71,12 @@ func (g *Gateway) define(ctx context.Context, c *call.Call, in *inbound) *refusa
 	if d.Broken != "" {
 		return deny(c, call.Validate, call.ReasonUnknownTarget, "held: "+d.Broken)
 	}
-	verdict, _ := g.o.Guards.Inspect(ctx, guard.Definition, call.Validate, guard.Subject{Principal: c.Principal,
-		Target:     call.Target{Server: c.Target.Server, Method: string(kind), Name: c.Target.Name},
-		Definition: &guard.Declared{Digest: d.Digest, Raw: d.Raw}, Raw: d.Raw})
-	if !verdict.Effect.Passes() {
+	if _, why := g.offer(ctx, c.Principal, call.Validate, c.Target.Server, kind, c.Target.Name, &guard.Declared{Digest: d.Digest, Raw: d.Raw}); why != "" {
 		// What is not listed is not there.
-		return deny(c, call.Validate, call.ReasonUnknownTarget, "held: "+string(verdict.Reason))
+		return deny(c, call.Validate, call.ReasonUnknownTarget, "held: "+string(why))
 	}
 	in.need, in.connected = nil, false
-	in.def = &definition{digest: d.Digest, headers: d.Headers, raw: d.Raw}
+	in.def = &definition{kind: kind, digest: d.Digest, headers: d.Headers, raw: d.Raw}
 	in.caller.TaskSupport = d.TaskSupport
 	return nil
 }
@@ -144,6 +142,7 @@ func (g *Gateway) fetch(ctx context.Context, c *call.Call, in *inbound, key cata
 			ttl = ttlOf(o)
 			next, more := o.Get("nextCursor")
 			if !more || strictjson.TypeOf(next) != strictjson.TypeString || string(next) == string(cursor) {
+				g.offerAll(ctx, c.Principal, key.Server, key.Kind, all)
 				return g.o.Catalog.Put(key, all, time.Now(), ttl), nil
 			}
 			cursor = append([]byte(nil), next...)

@@ -104,6 +104,8 @@ type Options struct {
 	Schemas *guard.Set
 	Hash    func(server string, canonical []byte) string
 	Catalog *catalog.Catalog
+	// Definitions says which definitions were approved.
+	Definitions Definitions
 	// Record takes events; RecordOf overrides it by server (optional).
 	Record audit.Recorder
 	// Outcomes takes the outcomes of calls whose intent is on the record.
@@ -159,8 +161,8 @@ type Gateway struct {
 // New builds a gateway or says which part is missing.
 func New(o Options) (*Gateway, error) {
 	switch {
-	case o.Authn == nil || o.Authz == nil || o.Guards == nil || o.Catalog == nil:
-		return nil, errors.New("gateway: authenticator, decider, guards and catalogue are required")
+	case o.Authn == nil || o.Authz == nil || o.Guards == nil || o.Catalog == nil || o.Definitions == nil:
+		return nil, errors.New("gateway: authenticator, decider, guards, catalogue and definitions are required")
 	case o.Record == nil || o.Outcomes == nil || o.Sealer == nil || o.Once == nil || o.Sessions == nil || o.Generations == nil || o.Logger == nil:
 		return nil, errors.New("gateway: recorder, sealer, nonces, sessions, generations and logger are required")
 	case len(mcp.Supported(o.Floor)) == 0:

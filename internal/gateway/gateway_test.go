@@ -119,7 +119,7 @@ func start(t *testing.T, change func(*gateway.Options)) *bench {
 		Name: "munjigi", Version: "test",
 		Servers: map[string]upstream.Server{"demo": demo.New(demo.Options{Version: "test"})},
 		Order:   []string{"demo"}, Merged: []string{"demo"},
-		Authn: auth, Guards: set, Catalog: catalog.New(16), Record: b.tape, Outcomes: b.tape,
+		Authn: auth, Guards: set, Definitions: unpinned{}, Catalog: catalog.New(16), Record: b.tape, Outcomes: b.tape,
 		Authz:  authz.Owner{On: true, Refused: map[string]string{"demo/" + demo.RefusedTool: "the demonstration refuses it"}},
 		Sealer: ring{r}, Once: &nonces{}, Limits: limits(), Floor: mcp.DefaultFloor,
 		Hosts: []string{host}, Origins: []string{"http://" + host}, BaseURL: "http://" + host,

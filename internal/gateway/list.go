@@ -104,8 +104,11 @@ func (g *Gateway) page(ctx context.Context, c *call.Call, in *inbound, server st
 		changed = changed || len(k) != len(e) || len(k) > 0 && &k[0] != &e[0]
 		kept = append(kept, k)
 	}
-	if _, more := o.Get("nextCursor"); first && !more {
-		g.remember(c, in, server, elems, ttlOf(o))
+	if _, more := o.Get("nextCursor"); !more && in.route.List != "tasks" {
+		g.o.Definitions.Complete(ctx, server, catalog.Kind(in.msg.Method))
+		if first {
+			g.remember(c, in, server, elems, ttlOf(o))
+		}
 	}
 	if changed {
 		o = o.With(in.route.List, appendArray(nil, kept))
@@ -177,10 +180,9 @@ func (g *Gateway) item(ctx context.Context, c *call.Call, in *inbound, server st
 		g.held(in, server, "", "the entry has no usable "+member)
 		return nil, false
 	}
-	if !g.o.Authz.Lists(ctx, authz.Query{Principal: c.Principal, Target: call.Target{Server: server, Method: method, Name: name}}) {
-		return nil, false
-	}
-	var declared *guard.Declared
+	mayList := g.o.Authz.Lists(ctx, authz.Query{Principal: c.Principal, Target: call.Target{Server: server, Method: method, Name: name}})
+	kind := catalog.Kind(in.msg.Method)
+	declared := &guard.Declared{Raw: raw}
 	if in.route.List == "tools" {
 		d, ok := catalog.Read(mcp.MethodToolsList, raw)
 		if !ok || d.Broken != "" {
@@ -191,12 +193,19 @@ func (g *Gateway) item(ctx context.Context, c *call.Call, in *inbound, server st
 			g.held(in, server, name, why)
 			return nil, false
 		}
-		declared = &guard.Declared{Digest: d.Digest, Raw: raw}
+		declared.Digest = d.Digest
+	} else if declared.Digest, ok = catalog.Digest(kind, raw); !ok {
+		g.held(in, server, name, "unreadable")
+		return nil, false
 	}
-	d, seen := g.o.Guards.Inspect(ctx, guard.Definition, call.InspectResult,
-		guard.Subject{Principal: c.Principal, Target: call.Target{Server: server, Method: in.msg.Method, Name: name}, Definition: declared, Raw: raw})
-	if !d.Effect.Passes() {
-		g.held(in, server, name, string(d.Reason))
+	// What this caller may not see is judged all the same: it was seen for the
+	// first time together with the rest.
+	seen, why := g.offer(ctx, c.Principal, call.InspectResult, server, kind, name, declared)
+	if why != "" {
+		g.held(in, server, name, string(why))
+		return nil, false
+	}
+	if !mayList {
 		return nil, false
 	}
 	if in.server == "" {

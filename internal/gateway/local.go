@@ -169,7 +169,7 @@ func (g *Gateway) describe(ctx context.Context, c *call.Call, in *inbound) (upst
 		if err != nil {
 			return d, serverRefusal(ctx, c, err)
 		}
-		return d, nil
+		return g.vouched(ctx, c, in.server, d), nil
 	}
 	var names []string
 	for _, n := range g.o.Order {
@@ -181,6 +181,8 @@ func (g *Gateway) describe(ctx context.Context, c *call.Call, in *inbound) (upst
 	errs := g.each(c, names, func(i int, server string) (err error) {
 		if ds[i], err = g.o.Servers[server].Describe(ctx, in.caller); grantOf(err) != nil {
 			ds[i], err = describeLacking(server), nil
+		} else if err == nil {
+			ds[i] = g.vouched(ctx, c, server, ds[i])
 		}
 		return err
 	})

@@ -85,7 +85,7 @@ func (g *Gateway) request(ctx context.Context, c *call.Call, in *inbound, out ou
 
 // callServer is the road of every request that one server answers.
 func (g *Gateway) callServer(ctx context.Context, c *call.Call, in *inbound, out outbox) *refusal {
-	cl, err := c.Clear(paramsOf(in), g.o.Generations)
+	cl, err := c.Clear(paramsOf(in), g.generations(c.Target.Server))
 	if err != nil {
 		return serverRefusal(ctx, c, err)
 	}
@@ -171,7 +171,7 @@ func (g *Gateway) again(ctx context.Context, c *call.Call, in *inbound, out outb
 		return upstream.Answer{}, call.ErrNotCleared
 	}
 	c.Owe(f.Owed())
-	cl, err := f.Clear(paramsOf(in), g.o.Generations)
+	cl, err := f.Clear(paramsOf(in), g.generations(f.Target.Server))
 	if err != nil {
 		return upstream.Answer{}, err
 	}

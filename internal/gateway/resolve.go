@@ -254,6 +254,9 @@ func (g *Gateway) validate(ctx context.Context, c *call.Call, in *inbound) *refu
 			return ref
 		}
 	}
+	if ref := g.barred(c, in); ref != nil {
+		return ref
+	}
 	if ref := g.paramHeaders(c, in); ref != nil {
 		return ref
 	}

@@ -53,7 +53,7 @@ func config(listen, data, durability, who, extra string, servers []server) strin
 	var b strings.Builder
 	fmt.Fprintf(&b, "listen: %s\ndata: %q\n%saudit: { durability: %s }\nservers:\n", listen, data, who, durability)
 	for _, s := range servers {
-		fmt.Fprintf(&b, "  %s: { url: %q, era: auto }\n", s.name, s.url)
+		fmt.Fprintf(&b, "  %s: { url: %q, era: auto, insecure_same_names: true }\n", s.name, s.url)
 	}
 	b.WriteString(extra)
 	return b.String()

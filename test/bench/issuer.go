@@ -39,7 +39,7 @@ type callers struct {
 func (c callers) config(folder, listen string) (string, error) {
 	text := "identity: { insecure_anonymous: true }\n"
 	if c.issuer != nil {
-		text = "public_url: http://" + listen + "\nidentity: { issuers: [{ issuer: \"" + c.issuer.url + "\" }] }\negress: { allow: [\"" + c.issuer.host + "\"] }\n"
+		text = "public_url: http://" + listen + "\nidentity: { issuers: [{ issuer: \"" + c.issuer.url + "\" }] }\negress: { allow: [\"" + c.issuer.host + "\"] }\ndefinitions: { first_sight: clean }\n"
 	}
 	text += c.guardsText()
 	if !c.policy {

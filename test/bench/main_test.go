@@ -61,7 +61,13 @@ type gatewayConfig struct {
 	Guards    map[string]struct{ Mode string }
 	Audit     struct{ Durability string }
 	Limits    map[string]int
-	Servers   map[string]struct{ URL, Era string }
+	Servers   map[string]struct {
+		URL, Era  string
+		SameNames bool `yaml:"insecure_same_names"`
+	}
+	Definitions struct {
+		FirstSight string `yaml:"first_sight"`
+	}
 	// Spoil is not a key of the gateway's: it makes the fake answer wrongly.
 	Spoil string
 }

@@ -191,6 +191,7 @@ tls: { cert: gateway.pem, key: gateway.key, client_auth: request, client_ca: ca.
 identity: %s
 egress: { allow: [%s] }
 policy: [policy.cedar]
+definitions: { first_sight: clean }
 servers:
   files: { url: "%s/mcp", require_binding: [mtls] }
 `, addr, filepath.Join(dir, "data"), identity, allow, url))

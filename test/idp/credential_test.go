@@ -26,7 +26,7 @@ func before(t *testing.T, identity string, credentials map[string]string, allow 
 	g := &front{gateway: gateway{base: "http://" + addr, client: http.DefaultClient}, data: data}
 	write(t, filepath.Join(dir, "policy.cedar"), "permit (principal, action, resource);")
 	var text strings.Builder
-	fmt.Fprintf(&text, "listen: %s\ndata: %s\npolicy: [policy.cedar]\negress: { allow: [%s] }\n", addr, data, strings.Join(allow, ", "))
+	fmt.Fprintf(&text, "listen: %s\ndata: %s\npolicy: [policy.cedar]\ndefinitions: { first_sight: clean }\negress: { allow: [%s] }\n", addr, data, strings.Join(allow, ", "))
 	if identity != "" {
 		fmt.Fprintf(&text, "public_url: http://%s\nidentity: %s\n", addr, identity)
 	}

@@ -186,9 +186,10 @@ data: %s
 identity: %s
 egress: { allow: [%s]%s }
 policy: [policy.cedar]
+definitions: { first_sight: clean }
 servers:
-  files: { url: "%s/mcp" }
-  mail: { url: "%[7]s/mcp" }
+  files: { url: "%s/mcp", insecure_same_names: true }
+  mail: { url: "%[7]s/mcp", insecure_same_names: true }
 %s`, addr, base, g.data, identity, opened, ca, url, more))
 	g.Process, err = kit.Start(t.Context(), kit.Command{Name: "munjigi", Path: tools.Munjigi, Args: []string{"serve", "-c", file}, Dir: dir, Addr: addr})
 	if err != nil {

@@ -238,7 +238,7 @@ func TestBrowserProvider(t *testing.T) {
 	base := "http://localhost:" + port
 	for name, text := range map[string]string{
 		"all.cedar": "permit (principal, action, resource);\n",
-		"munjigi.yaml": "listen: " + addr + "\npublic_url: " + base + "\ndata: " + filepath.Join(dir, "data") + "\npolicy: [all.cedar]\n" +
+		"munjigi.yaml": "listen: " + addr + "\npublic_url: " + base + "\ndata: " + filepath.Join(dir, "data") + "\npolicy: [all.cedar]\ndefinitions: { first_sight: clean }\n" +
 			"servers: { files: { url: \"" + up.URL + "/mcp\", credential: { type: per_user, issuer: \"" + up.URL + "\", client_id: " + perusertest.ClientID + " } } }\n" +
 			"egress: { allow: [\"" + strings.TrimPrefix(idp.URL, "http://") + "\", \"" + strings.TrimPrefix(up.URL, "http://") + "\"] }\n" +
 			"identity: { issuers: [{ issuer: \"" + idp.URL + "\", signin: { client_id: " + signintest.ClientID + ", client_secret: { secret: env:SIGNIN_SECRET } } }] }\n",

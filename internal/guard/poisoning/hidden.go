@@ -94,7 +94,7 @@ func misplaced(text []rune, i int, rtl bool) float64 {
 		}
 		return sure
 	case r == 0xfe0f || r == 0xfe0e: // how an emoji or a sign is drawn
-		if before >= 0x2000 && !unicode.IsLetter(before) && !shapeless(before) || before == 0xa9 || before == 0xae || before >= '0' && before <= '9' || before == '#' || before == '*' {
+		if before >= 0x2000 && (!unicode.IsLetter(before) || before >= 0x2100 && before <= 0x214f) && !shapeless(before) || before == 0xa9 || before == 0xae || before >= '0' && before <= '9' || before == '#' || before == '*' {
 			return 0
 		}
 		return sure

@@ -39,11 +39,6 @@ const Name = "poisoning"
 // Threshold is the score from which a definition is held.
 const Threshold = 0.5
 
-// Reasons that are not the name of a rule.
-const (
-	ReasonTooLarge call.Reason = "definition-too-large"
-)
-
 // mostFindings bounds what is told of one definition.
 const mostFindings = 16
 
@@ -82,7 +77,7 @@ type found struct {
 
 func (g *Guard) check(_ context.Context, s guard.Subject) (guard.Verdict, error) {
 	v := g.known.get(s, g.judge)
-	if s.Approved && v.Reason != ReasonTooLarge {
+	if s.Approved && v.Reason != call.ReasonDefinitionLarge {
 		v.Effect, v.Reason = call.Allow, call.ReasonOK
 	}
 	return v, nil
@@ -93,7 +88,7 @@ func (g *Guard) judge(s guard.Subject) guard.Verdict {
 	t := texts{}
 	t.walk(s.Raw, "", 0)
 	if t.full {
-		return guard.Verdict{Effect: call.Hold, Reason: ReasonTooLarge, Score: Threshold, Findings: []call.Finding{{Guard: Name, Reason: ReasonTooLarge}}}
+		return guard.Verdict{Effect: call.Hold, Reason: call.ReasonDefinitionLarge, Score: Threshold, Findings: []call.Finding{{Guard: Name, Reason: call.ReasonDefinitionLarge}}}
 	}
 	if s.Previous != nil {
 		t.all = added(t.all, s.Previous.Raw)
