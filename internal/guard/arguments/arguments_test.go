@@ -93,6 +93,25 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// TestSchemesOfServers: servers name their own things by URIs, whose first part is
+// a name of theirs and no host.
+func TestSchemesOfServers(t *testing.T) {
+	t.Parallel()
+	g := configured(t, "")
+	for _, u := range []string{"test://example-resource", "memo://notes/1", "repo://owner/name", "resource://static", "urn:isbn:1", "ui://widget/a.html", "vscode://file/a"} {
+		for _, name := range []string{"resourceUri", "uri", "x"} {
+			if v := judge(t, g, "read", one(name, u)); !v.Effect.Passes() {
+				t.Errorf("%s %q is refused: %s", name, u, v.Say)
+			}
+		}
+	}
+	for _, u := range []string{"test://127.0.0.1/", "foo://[::1]/", "bar://localhost", "telnet://redis:6379", "x://0x7f.1/"} {
+		if v := judge(t, g, "read", one("uri", u)); v.Effect.Passes() {
+			t.Errorf("%q passes", u)
+		}
+	}
+}
+
 // TestReadsAndWrites holds SQL that reads apart from SQL that does more.
 func TestReadsAndWrites(t *testing.T) {
 	t.Parallel()

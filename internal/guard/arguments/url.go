@@ -25,7 +25,7 @@ func local(scheme string) bool {
 // fetched are schemes whose host is asked.
 func fetched(scheme string) bool {
 	switch scheme {
-	case "http", "https", "ws", "wss", "ftp", "ftps", "sftp", "ssh", "git", "redis", "rediss", "mongodb", "postgres", "postgresql", "mysql", "amqp", "grpc", "":
+	case "http", "https", "ws", "wss", "ftp", "ftps", "sftp", "ssh", "git", "redis", "rediss", "mongodb", "postgres", "postgresql", "mysql", "amqp", "grpc", "imap", "imaps", "pop3", "smtp", "smtps", "telnet", "rtsp", "mqtt", "mqtts", "scp", "svn", "rsync", "":
 		return true
 	}
 	return false
@@ -106,10 +106,16 @@ func oneURL(v string, opened map[string]bool, r roots, declared bool) string {
 		return oneURL(rest, opened, r, declared)
 	case local(scheme):
 		return "has the scheme " + scheme + ", by which a URL reaches inside: use https"
-	case scheme == "" || slashed(rest):
+	case scheme == "", fetched(scheme) && slashed(rest):
 	case fetched(scheme):
 		// http:host is read as http://host by some.
 		rest = "//" + rest
+	case slashed(rest):
+		// What stands there in a scheme that nobody fetches by is a name of the
+		// server's own, unless it is written like a host.
+		if !looksLikeHost(strings.TrimLeft(rest, `/\`)) {
+			return ""
+		}
 	case isPort(rest) || strings.Contains(scheme, "."):
 		// host:port without a scheme.
 		rest, plain = trimmed, true
