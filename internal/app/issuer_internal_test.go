@@ -17,6 +17,9 @@ func TestEveryIssuerKeyArrives(t *testing.T) {
 		Logout: config.Logout{Clients: []string{"l"}}})
 	v := reflect.ValueOf(full)
 	for i := range v.NumField() {
+		if name := v.Type().Field(i).Name; name == "Own" {
+			continue // the gateway itself, which is no issuer of the config
+		}
 		if v.Field(i).IsZero() {
 			t.Errorf("%s is not set from the config", v.Type().Field(i).Name)
 		}
