@@ -48,7 +48,7 @@ func hidesFromUser(s *segment) float64 {
 		if t.is&not != 0 && i+1 < len(s.tokens) {
 			switch s.tokens[i+1].text {
 			case "mention", "disclose", "reveal", "tell":
-				return 0.4
+				return 0.45
 			}
 		}
 	}
@@ -105,7 +105,10 @@ func takesConversation(s *segment) float64 {
 }
 
 func takesSecrets(s *segment) float64 {
-	if s.in&secretN == 0 || !s.around(pass|send|read, secretN, 8) || !s.ordered(pass|send|read) {
+	if s.in&secretN == 0 {
+		return 0
+	}
+	if (!s.around(pass|send|read, secretN, 8) || !s.ordered(pass|send|read)) && (s.in&(model|consent) == 0 || s.in&(must|fails|consent) == 0) {
 		return 0
 	}
 	w := 0.0
@@ -117,6 +120,16 @@ func takesSecrets(s *segment) float64 {
 	}
 	if s.in&talk != 0 || s.near(user, secretN, 4) && s.has(must) {
 		w += 0.15
+	}
+	asks := s.in&(pass|send|read|change) != 0
+	if s.near(model, must|pass|send|read|not, 6) && s.has(must) && asks {
+		w += 0.5
+	}
+	if s.near(model, secretN, 8) && s.has(fails) {
+		w = max(w, 0.45)
+	}
+	if s.has(consent) && s.says("authorised", "authorized", "agreed", "approved") && s.in&(this|model) != 0 && asks {
+		w += 0.4
 	}
 	if s.has(pass, param, must) && s.in&(every|user) != 0 {
 		w += 0.1
@@ -232,13 +245,20 @@ func steersTools(s *segment) float64 {
 	}
 	if theirs && s.has(read, pass|send) && s.in&(param|this|secretN|user) != 0 && s.in&(every|secretN) != 0 && s.ordered(read) && s.ordered(pass|send) && (s.near(read, pass|send, 14) || s.near(use, pass|send, 10)) {
 		w = max(w, 0.3)
-		if s.near(every, secretN|user|data, 4) || s.in&secretN != 0 && s.in&every != 0 {
+		if s.near(every, secretN|user|data, 4) || s.in&secretN != 0 && s.in&every != 0 || s.near(send, this, 6) ||
+			s.says("cookie", "cookies", "password", "passwords", "credentials", "secrets") {
 			w += 0.2
 		}
 	}
 	// All mail, every commit has to go a way that the definition says.
-	if s.near(every, work, 3) && s.near(work, must, 5) && s.in&(send|pass|instead) != 0 {
-		w = max(w, 0.3)
+	if theirs && s.near(use, ident, 2) && s.has(pass, every) && s.has(secretN) {
+		w = max(w, 0.5)
+	}
+	if s.near(every, work, 3) && s.near(work, must, 5) && s.in&(send|pass|instead|tell) != 0 {
+		w = max(w, 0.35)
+		if s.in&(send|pass) != 0 {
+			w += 0.15
+		}
 		if s.in&(url|mail|ip|secretP|this) != 0 {
 			w += 0.25
 		}
@@ -262,7 +282,7 @@ func demandsFirst(s *segment) float64 {
 	}
 	w := 0.0
 	if s.chain(before, other, tool, 4) && s.in&(data|param|talk) != 0 && s.near(pass|use, data|param|talk, 8) {
-		w = 0.35
+		w = 0.5
 	}
 	if !s.has(must) {
 		return w
@@ -339,6 +359,12 @@ func overridesRules(s *segment) float64 {
 	if s.near(ignore, user, 4) && s.in&(must|this|pass|change) != 0 {
 		w = max(w, 0.45)
 	}
+	if s.near(ignore, user, 6) && s.says("wants", "wanted", "asks", "asked", "says", "said") {
+		w = max(w, 0.5)
+	}
+	if s.has(model) && s.says("unrestricted", "unfiltered", "uncensored", "jailbroken") {
+		w = max(w, 0.6)
+	}
 	if s.near(ignore, prior, 4) && s.in&(must|this|every) != 0 {
 		w = max(w, 0.5)
 	}
@@ -383,6 +409,8 @@ func runsCommands(s *segment) float64 {
 		return 0.5
 	case script && s.in&ip != 0:
 		return 0.7
+	case ordered && s.says("grant") && s.says("privileges", "all") && s.says("to"):
+		return 0.5
 	case script && s.says("rm") && ordered && s.in&(every|after|covert|not) != 0:
 		return 0.5
 	case (script || s.in&ruleP != 0) && ordered && s.in&(must|before|every|after|not) != 0:
@@ -419,9 +447,15 @@ func skipsConsent(s *segment) float64 {
 	if s.around(off, protects, 6) && s.in&(this|every|tool) != 0 {
 		w = max(w, 0.5)
 	}
+	if s.near(consent, not, 6) && s.says("needed", "necessary", "required") && !s.says("if") && s.in&(keep|later|tool|this|every) != 0 {
+		w = max(w, 0.4)
+	}
+	if s.near(consent, model, 4) && s.has(pass, this) {
+		w = max(w, 0.45)
+	}
 	if s.in&ruleP != 0 && s.in&(off|change|pass|run) != 0 && s.ordered(off|change|pass|run) {
 		w = max(w, 0.35)
-		if s.in&(rules|off|user|later) != 0 {
+		if s.in&(rules|off|user|later|model) != 0 {
 			w = max(w, 0.55)
 		}
 	}
@@ -447,6 +481,12 @@ func persists(s *segment) float64 {
 			w = max(w, 0.5)
 		}
 	}
+	if s.in&later != 0 && s.in&every != 0 && s.says("answer", "answers", "reply", "replies") && s.says("begin", "start", "end", "add", "append", "with") {
+		w = max(w, 0.5)
+	}
+	if s.has(rules) && s.says("repeats", "repeat", "repeated", "survives") && s.in&(talk|later|other|model) != 0 {
+		w = max(w, 0.5)
+	}
 	if s.says("treat", "regard", "consider") && s.around(data, rules, 12) && (s.in&(user|must|every|model) != 0) {
 		w = max(w, 0.5)
 	}
@@ -471,8 +511,11 @@ func tampers(s *segment) float64 {
 	if s.in&wallet != 0 && s.in&(change|pass|must) != 0 && s.in&sample == 0 && s.in&(user|heedless|must|payee) != 0 {
 		w = max(w, 0.4)
 	}
+	if s.has(must, every) && s.near(param, change, 9) && s.says("altered", "changed", "replaced", "modified") {
+		w = max(w, 0.5)
+	}
 	if s.in&user != 0 && wanted && s.says("instead", "outdated", "higher", "lower", "wrong") && s.in&(change|send|pass) != 0 && s.ordered(change|send|pass) {
-		w = max(w, 0.45)
+		w = max(w, 0.5)
 	}
 	if s.in&pretend != 0 && s.in&(heedless|other) != 0 && s.in&(must|tell) != 0 {
 		w = max(w, 0.45)

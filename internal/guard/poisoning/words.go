@@ -63,7 +63,7 @@ const (
 // lexicon is what single words mean. A word that ends in * stands for all that
 // begin so.
 var lexicon = map[class]string{
-	work: `emails mails commits commit reads writes transactions payments payment queries query transfers uploads downloads purchases operations`,
+	work: `deletions bookings orders invitations emails mails commits commit reads writes transactions payments payment queries query transfers uploads downloads purchases operations`,
 	not: `not never no don't dont mustn't shouldn't without nor avoid refrain nobody
 		nunca sin jamás ne pas jamais sans nicht kein keine keinen keinem nie niemals ohne não sem nunca non mai senza
 		не нельзя никогда без`,
@@ -79,11 +79,11 @@ var lexicon = map[class]string{
 		identifiants senha senhas пароль пароли ключ ключи`,
 	read: `reads returned opening read open load view cat retrieve fetch access collect gather extract obtain grab dump copy peek look scan list select take get harvest inspect
 		lee leer lea lisez lis lire lies lese lesen öffne leggi leggere leia ler прочитай прочитать прочти прочитайте`,
-	pass: `passed routed handed inserted added placed put fed copied passing filled pass passes passing include includes including put append insert attach attached embed supply provide add place drop hand slip write fill populate contain encode give feed carry copies
+	pass: `included give passed routed handed inserted added placed put fed copied passing filled pass passes passing include includes including put append insert attach attached embed supply provide add place drop hand slip write fill populate contain encode give feed carry copies
 		pasa pasar incluye incluir transmettez transmettre passez incluez übergib übergebe füge passa passare includi inclua передай передать передайте вставь`,
-	send: `routed send sends sending sent post upload uploaded uploads forward forwarded forwards transmit transmitted exfiltrate relay submit report push pushed mirror share ship stream email emails bcc cc deliver
+	send: `reach receive routed send sends sending sent post upload uploaded uploads forward forwarded forwards transmit transmitted exfiltrate relay submit report push pushed mirror share ship stream email emails bcc cc deliver
 		envía enviar envíe envie envoyez envoyer sende senden schicke invia inviare enviar отправь отправить отправляй отправьте`,
-	data: `result results content contents output outputs argument arguments response responses answer answers message messages text copy data information variables history everything names
+	data: `returned result results content contents output outputs argument arguments response responses answer answers message messages text copy data information variables history everything names
 		contenido contenu inhalt contenuto conteúdo содержимое fichier datei archivo файл`,
 	talk:     `conversation chat transcript dialogue dialog prompts cronologia conversación gespräch gesprächs переписку`,
 	param:    `parameter parameters param params argument arguments field fields input inputs property slot parámetro campo champ paramètre parametro feld параметр поле`,
@@ -111,7 +111,7 @@ var lexicon = map[class]string{
 	later:    `session sessions future henceforth onwards subsequent conversations`,
 	heedless: `whichever regardless whatever irrespective although though`,
 	payee:    `recipient recipients receiver account accounts address addresses wallet beneficiary payee number amount destination parcel iban destinatario destinataire empfänger`,
-	change:   `change changes replace replaced set sets fill swap substitute redirect redirected modify alter entered enter switch rewrite make convert transfer`,
+	change:   `changed altered modified substituted raised change changes replace replaced set sets fill swap substitute redirect redirected modify alter entered enter switch rewrite make convert transfer`,
 	off:      `turned switched disable disabled skip skipping switch accept dismiss suppress deactivate turn auto-approve auto-approval autoapprove yolo`,
 	passive:  `is are was were been being be gets`,
 	sample:   `example examples e.g eg such like format sample`,
@@ -124,7 +124,7 @@ var lexicon = map[class]string{
 var phrases = map[class]string{
 	talk: `conversation history|chat history|previous messages|earlier messages|prior messages|latest messages|last message|system prompt|system message|conversation so far|full conversation|whole conversation|entire conversation
 		|all instructions|your instructions|chat transcript|message history|chat log|what it remembers|earlier conversation|prior conversation|chain of thought|your reasoning|list of tools|available tools|historial de la conversación|cronologia della conversazione`,
-	secretN:  `api key|api keys|private key|private keys|ssh key|ssh keys|access token|access tokens|access key|environment variables|env vars|session cookie|any keys|seed phrase|recovery phrase|variables de entorno`,
+	secretN:  `card number|social security number|api key|api keys|private key|private keys|ssh key|ssh keys|access token|access tokens|access key|environment variables|env vars|session cookie|any keys|seed phrase|recovery phrase|variables de entorno`,
 	not:      `no need|need not|rather than|instead of telling`,
 	tell:     `let know|let him know|let them know|make aware|find out|finds out|learn about|learns about|made aware|become aware|know about|ever know|to know|not know|must know|should know`,
 	covert:   `keep quiet|say nothing|remains unaware|remain unaware|is unaware|kept from|no one|nobody needs|behind the scenes|under the hood|in the background|without telling|without informing|without mentioning|without notifying|without alerting|without the user|no trace|keep hidden|keep this hidden|keep this secret|keep it secret|keep this confidential|kept secret|keep it hidden|en secreto|en silencio|à l'insu|ohne wissen`,
