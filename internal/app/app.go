@@ -110,6 +110,7 @@ type App struct {
 	servers map[string]*running
 	current atomic.Pointer[gateway.Gateway]
 	pages   atomic.Pointer[pages.Pages]
+	lets    atomic.Pointer[authServer]
 	door    *door
 	// entrance is the TLS of the listener.
 	entrance entrance
@@ -319,7 +320,11 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	if err != nil {
 		return fail(err)
 	}
-	site, err := a.pagesOf(ctx, cfg, id.verifier, shown, held)
+	lets, err := a.authServerOf(ctx, cfg, base, id)
+	if err != nil {
+		return fail(err)
+	}
+	site, err := a.pagesOf(ctx, cfg, id.verifier, shown, held, lets)
 	if err != nil {
 		return fail(err)
 	}
@@ -335,6 +340,7 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 	a.onlyTLS.Store(strings.HasPrefix(base, "https:"))
 	a.watch.Store(watch)
 	a.pages.Store(site)
+	a.lets.Store(lets)
 	a.grants.Store(grants)
 	a.approvals.Store(held)
 	return g, servers, nil
@@ -359,6 +365,9 @@ func names(cfg *config.Config) (base string, hosts, origins []string, err error)
 		hp := net.JoinHostPort(h, port)
 		hosts = append(hosts, hp)
 		origins = append(origins, scheme+"://"+hp)
+	}
+	if cfg.AuthorizationServer.Enabled && config.Loopback(host) {
+		host = "localhost" // where its pages are: an issuer has one name
 	}
 	base = scheme + "://" + net.JoinHostPort(host, port)
 	if cfg.PublicURL != "" {

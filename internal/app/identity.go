@@ -22,6 +22,7 @@ type who struct {
 	authz     authz.Decider
 	resources map[string]gateway.Resource
 	verifier  *jwt.Verifier
+	own       *own // nil where the gateway issues no tokens
 	svids     *spiffe.Verifier
 	asked     map[string]*introspect.Introspector // by issuer
 	rules     string                              // names the policies by what they say
@@ -36,9 +37,13 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 		return who{}, err
 	}
 	if !cfg.Identity.Outside() {
-		w := who{authn: a.auth, rules: policies.Digest()}
+		w := who{authn: a.auth, authz: decider, rules: policies.Digest()}
+		if cfg.AuthorizationServer.Enabled {
+			if w, err = a.ownIdentity(cfg, base, order, merged, w); err != nil {
+				return who{}, err
+			}
+		}
 		if len(cfg.Policy) > 0 {
-			w.authz = decider
 			return w, nil
 		}
 		owner := authz.Owner{On: true, Refused: map[string]string{}}
@@ -62,6 +67,10 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 	}
 	for _, i := range cfg.Identity.Issuers {
 		o.Issuers = append(o.Issuers, issuerOf(i))
+	}
+	if cfg.AuthorizationServer.Enabled {
+		w.own = new(own)
+		o.Issuers = append(o.Issuers, a.issuerOwn(cfg, base, w.own))
 	}
 	keys, err := a.keysOf(cfg, base, w.resources)
 	if err != nil {
@@ -100,6 +109,9 @@ func resourcesOf(cfg *config.Config, base string, order, merged []string) map[st
 		}
 		for _, d := range cfg.Identity.SPIFFE {
 			r.ScopesIgnored[spiffe.Issuer(d.Name)] = d.ScopesIgnored
+		}
+		if cfg.AuthorizationServer.Enabled {
+			r.Issuers = []string{base}
 		}
 		for _, s := range servers {
 			r.Scopes = append(r.Scopes, s+":list", s+":read", s+":call")

@@ -98,6 +98,9 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if a.servePublished(w, r) {
 		return
 	}
+	if a.lets.Load().serve(w, r) {
+		return
+	}
 	if p := a.pages.Load(); p.Serves(r.URL.Path) {
 		p.ServeHTTP(w, r)
 		return

@@ -65,7 +65,7 @@ func (a *App) Pages() string {
 // pagesOf makes the pages of one snapshot. It returns nil where nobody could
 // sign in: there are issuers and none has signin:, or no terminal to show a
 // code on.
-func (a *App) pagesOf(ctx context.Context, cfg *config.Config, verifier *jwt.Verifier, grants credential.Grants, held authz.Approvals) (*pages.Pages, error) {
+func (a *App) pagesOf(ctx context.Context, cfg *config.Config, verifier *jwt.Verifier, grants credential.Grants, held authz.Approvals, lets *authServer) (*pages.Pages, error) {
 	base, err := PagesURL(cfg)
 	if err != nil {
 		return nil, err
@@ -74,6 +74,7 @@ func (a *App) pagesOf(ctx context.Context, cfg *config.Config, verifier *jwt.Ver
 	if _, o.FormKey, err = a.ring.Subkey(formPurpose); err != nil {
 		return nil, err
 	}
+	lets.addConsent(&o)
 	switch {
 	case a.o.Stdio:
 		return nil, nil
@@ -90,6 +91,8 @@ func (a *App) pagesOf(ctx context.Context, cfg *config.Config, verifier *jwt.Ver
 		o.Providers, o.Issuers = p, names
 	case cfg.Identity.InsecureAnonymous && grants != nil:
 		return nil, errors.New("a server's credential is of type per_user, and with insecure_anonymous nobody is anybody: take one of them out")
+	case a.o.Terminal == nil && lets != nil:
+		return nil, errors.New("authorization_server: nobody can sign in: start the gateway on a terminal, on which it can show a code, or add signin: to an issuer of identity")
 	case a.o.Terminal == nil || cfg.Identity.InsecureAnonymous:
 		return nil, nil
 	default:

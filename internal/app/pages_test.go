@@ -62,7 +62,7 @@ func withPages(t *testing.T, base, more string) *paged {
 	p := &paged{base: base, data: filepath.Join(t.TempDir(), "data"), file: filepath.Join(t.TempDir(), "m.yaml"), term: &terminal{}}
 	p.write(t, more)
 	load := func() (*config.Config, error) {
-		cfg, err := config.Build{Identity: true, Policy: true, Getenv: os.Getenv}.Load(p.file)
+		cfg, err := config.Build{Identity: true, AuthorizationServer: true, Policy: true, Getenv: os.Getenv}.Load(p.file)
 		if err == nil {
 			unheld(cfg)
 		}

@@ -34,10 +34,14 @@ type event struct {
 	detail         map[string]string
 }
 
-// note puts a step on the record and returns its ID. Refusals are bounded: then
-// the ID is empty.
+// asks is the reason of the one step that strangers can make without end and
+// that is no refusal.
+const asks = "client-asks"
+
+// note puts a step on the record and returns its ID. What strangers can make is
+// bounded: then the ID is empty.
 func (f *Face) note(ctx context.Context, e event) (string, error) {
-	if e.effect == deny {
+	if e.effect == deny || e.reason == asks {
 		if ok, _ := f.strangers.Allow("all"); !ok {
 			return "", nil
 		}

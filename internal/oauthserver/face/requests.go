@@ -193,7 +193,7 @@ func (f *Face) authorize(w http.ResponseWriter, r *http.Request) {
 		f.broken(w, r, errors.Join(err, t.fault, t.cause, errors.New("the request was judged good and not taken")))
 		return
 	}
-	if _, err := f.note(ctx, event{allow, "client-asks", "", c.ID, v.Get("resource"),
+	if _, err := f.note(ctx, event{allow, asks, "", c.ID, v.Get("resource"),
 		map[string]string{"scopes": v.Get("scope"), "redirect": short(t.redirect), "client.kind": c.Kind.String()}}); err != nil {
 		f.broken(w, r, err)
 		return
