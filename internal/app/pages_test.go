@@ -47,6 +47,12 @@ func (t *terminal) Write(p []byte) (int, error) {
 	return t.b.Write(p)
 }
 
+func (t *terminal) text() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.String()
+}
+
 func (t *terminal) code() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

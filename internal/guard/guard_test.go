@@ -3,6 +3,7 @@ package guard_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -153,6 +154,62 @@ func TestSeveralRewritesInOnePass(t *testing.T) {
 		d, b := s.Inspect(t.Context(), guard.Result, call.InspectResult, guard.Subject{Raw: []byte(`"A B"`)})
 		if d.Effect != call.Redact || string(b) != `"- -"` || len(d.Findings) != 3 {
 			t.Errorf("%v %s", d, b)
+		}
+	}
+}
+
+// a is a guard that looks at arguments.
+type a struct {
+	name  string
+	check guard.Check
+}
+
+func (x a) Spec() guard.Spec     { return guard.Spec{Name: x.name, Arguments: true} }
+func (x a) Checks() guard.Checks { return guard.Checks{Arguments: x.check} }
+
+// TestHeldArgumentsAreSeenByAll: a person lets a call past the guards that hold
+// it and past no other, and learns of each.
+func TestHeldArgumentsAreSeenByAll(t *testing.T) {
+	t.Parallel()
+	hold := func(name string) guard.Guard {
+		return a{name, says(guard.Verdict{Effect: call.Hold, Reason: "private"}, nil)}
+	}
+	allow := a{"allow", says(guard.Verdict{Effect: call.Allow}, nil)}
+	deny := a{"deny", says(guard.Verdict{Effect: call.Deny, Reason: "bad"}, nil)}
+	redact := a{"redact", func(_ context.Context, s guard.Subject) (guard.Verdict, error) {
+		if string(s.Raw) == "{}" {
+			return guard.Verdict{Effect: call.Redact, Rewritten: []byte(`{"x":1}`)}, nil
+		}
+		return guard.Verdict{Effect: call.Allow}, nil
+	}}
+	for _, c := range []struct {
+		name   string
+		guards []guard.Guard
+		effect call.Effect
+		checks []string
+		raw    string
+	}{
+		{"one", []guard.Guard{hold("x"), allow}, call.Hold, []string{"x/private"}, "{}"},
+		{"two", []guard.Guard{hold("x"), allow, hold("y")}, call.Hold, []string{"x/private", "y/private"}, "{}"},
+		{"a no behind it", []guard.Guard{hold("x"), deny}, call.Deny, nil, ""},
+		{"a no before it", []guard.Guard{deny, hold("x")}, call.Deny, nil, ""},
+		{"a rewrite beside it", []guard.Guard{hold("x"), redact}, call.Hold, []string{"x/private"}, `{"x":1}`},
+		{"none", []guard.Guard{allow}, call.Allow, nil, "{}"},
+	} {
+		s, err := guard.Build(c.guards, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, raw := s.Inspect(t.Context(), guard.Arguments, call.InspectRequest, guard.Subject{Raw: []byte("{}")})
+		var checks []string
+		if d.Needs != nil {
+			checks = d.Needs.Checks
+		}
+		if d.Effect != c.effect || !slices.Equal(checks, c.checks) || string(raw) != c.raw {
+			t.Errorf("%s: %v %v %s", c.name, d.Effect, checks, raw)
+		}
+		if off, _ := s.Inspect(t.Context(), guard.Arguments, call.InspectRequest, guard.Subject{Raw: []byte("{}")}); off.Effect != c.effect {
+			t.Errorf("%s: another time %v", c.name, off.Effect)
 		}
 	}
 }

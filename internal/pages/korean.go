@@ -49,7 +49,7 @@ func korean() texts {
 		ApproveTitle:   "%s 호출을 한 번 허용할까요?",
 		ApproveText:    "어떤 프로그램이 이 호출을 하려 하며, 사람의 승인을 기다리고 있습니다. 아직 아무것도 보내지 않았습니다. 끝까지 읽으세요. 여러분의 답은 정확히 이 호출에만 적용됩니다.",
 		ApproveWarning: "이해했고 예상했던 호출만 승인하세요. 누가 왜 요청했는지 모르면 거절하세요.",
-		ApproveEscapes: "보이지 않거나 다른 글자로 오해될 수 있는 문자는 \\u{…}로 표시합니다.",
+		ApproveEscapes: "보이지 않거나 다른 글자의 표시를 바꾸는 문자는 \\u{…}로 표시합니다.",
 		ApproveFor:     "누구를 대신하여", Through: "거쳐서", Arguments: "인수", ApproveUntil: "답이 없으면 거절입니다. 이 질문이 끝나는 시각:",
 		Tool: "도구", Prompt: "프롬프트", Resource: "리소스",
 		ApproveYes: "이 호출을 한 번 승인", ApproveNo: "거절",

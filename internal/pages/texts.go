@@ -171,7 +171,7 @@ func english() texts {
 		ApproveTitle:   "Let this call of %s pass once?",
 		ApproveText:    "A program wants to make this call and has to wait for a person. Nothing was sent yet. Read all of it: your answer holds for exactly this call and for no other.",
 		ApproveWarning: "Approve only what you understand and expected. If you do not know who asked for this, or why, refuse it.",
-		ApproveEscapes: "Characters that would not show, or that could be taken for others, are written as \\u{…}.",
+		ApproveEscapes: "Characters that would not show, or would change how others show, are written as \\u{…}.",
 		ApproveFor:     "On behalf of", Through: "Through", Arguments: "Arguments", ApproveUntil: "Silence is no. The question ends at",
 		Tool: "Tool", Prompt: "Prompt", Resource: "Resource",
 		ApproveYes: "Approve this call once", ApproveNo: "Refuse",
