@@ -15,6 +15,7 @@ import (
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
 	"github.com/munjigi/munjigi/internal/mcp"
+	"github.com/munjigi/munjigi/internal/upstream"
 )
 
 // Policy and guards may hold a call until a person says yes. The client learns
@@ -175,6 +176,9 @@ func minutes(d time.Duration) string {
 // useApprovals uses up what a call rests on, just before it is sent. Somebody
 // else may have been faster with the same call.
 func (g *Gateway) useApprovals(ctx context.Context, c *call.Call, in *inbound) *refusal {
+	if len(in.rests()) > 0 {
+		in.dropUnseen()
+	}
 	for _, y := range in.approvals {
 		if y.used {
 			continue
@@ -189,6 +193,30 @@ func (g *Gateway) useApprovals(ctx context.Context, c *call.Call, in *inbound) *
 		y.used = true
 	}
 	return nil
+}
+
+// dropUnseen leaves out of an approved call what travels beside the arguments and
+// nobody was shown: members and metadata of no revision, and headers that no
+// definition asks for.
+func (in *inbound) dropUnseen() {
+	if in.msg.Kind != mcp.Request || !holdable(in) {
+		return
+	}
+	keep := func(o strictjson.Object, known ...string) strictjson.Object {
+		return slices.DeleteFunc(slices.Clone(o), func(m strictjson.Member) bool { return !slices.Contains(known, m.Name) })
+	}
+	o := keep(in.params, "name", "uri", "arguments", "task", "_meta")
+	if raw, ok := o.Get("_meta"); ok {
+		meta, err := mcp.ObjectOf(raw)
+		if err != nil {
+			meta = nil
+		}
+		o = o.With("_meta", keep(meta, mcp.MetaProtocolVersion, mcp.MetaClientInfo, mcp.MetaClientCapabilities, mcp.MetaLogLevel, mcp.MetaProgressToken).Append(nil))
+	}
+	in.params, in.msg.Params = o, o.Append(nil)
+	in.caller.Headers = slices.DeleteFunc(slices.Clone(in.caller.Headers), func(h upstream.Header) bool {
+		return in.def == nil || !slices.ContainsFunc(in.def.headers, func(d mcp.ParamHeader) bool { return strings.EqualFold(d.Name, h.Name) })
+	})
 }
 
 // rests names the approvals of a call, for what is sealed of it and for the

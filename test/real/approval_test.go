@@ -47,7 +47,7 @@ func TestBrowserApproval(t *testing.T) {
 			"@approval(\"pair\") permit (principal, action == Munjigi::Action::\"call\", resource);\n",
 		"munjigi.yaml": "listen: " + addr + "\npublic_url: " + base + "\ndata: " + filepath.Join(dir, "data") + "\npolicy: [p.cedar]\n" +
 			"servers: { bank: { url: \"" + up + "\" } }\n" +
-			"approval: { approvers: { pair: { subjects: [alice, boss] } } }\n" +
+			"definitions: { first_sight: clean }\napproval: { approvers: { pair: { subjects: [alice, boss] } } }\n" +
 			"egress: { allow: [\"" + strings.TrimPrefix(idp.URL, "http://") + "\"] }\n" +
 			"identity: { issuers: [{ issuer: \"" + idp.URL + "\", signin: { client_id: " + signintest.ClientID + ", client_secret: { secret: env:SIGNIN_SECRET } } }] }\n",
 	} {
