@@ -39,6 +39,7 @@ const (
 type authServer struct {
 	face    *face.Face
 	consent *consent.Consent
+	strange strangers
 }
 
 // own is this gateway as the issuer of its own tokens. The keys are there once
@@ -88,11 +89,14 @@ func (a *App) authServerOf(ctx context.Context, cfg *config.Config, base string,
 	steps, err2 := a.db.Bucket(bucketSteps)
 	configured, err3 := a.oauthClients(ctx, cfg)
 	fetch, err4 := issuerClient(cfg)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	strange, err5 := a.strangersOf(cfg, base)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return nil, err
 	}
 	kept := consent.NewDecisions(decisions)
-	o := face.Options{Issuer: base, Resources: map[string]face.Resource{}, Clients: clients.All{Configured: configured}, Consents: kept, Store: a.db, Keys: a.ring,
+	o := face.Options{Issuer: base, Resources: map[string]face.Resource{}, Consents: kept,
+		Clients:   clients.All{Configured: configured, Documents: strange.documents, Registry: strange.registry},
+		Documents: strange.documents != nil, Registration: strange.registry != nil, Store: a.db, Keys: a.ring,
 		HTTP: fetch, Record: a.record.With(log.Strict), Once: once{a.nonces}.First, Ended: a.endedUnder(cfg), Revoke: a.grantEnded,
 		AccessToken: c.AccessToken, SignedInFor: c.SignedInFor, KeyRotation: c.KeyRotation, Log: a.o.Logger}
 	for url, r := range w.resources {
@@ -108,12 +112,12 @@ func (a *App) authServerOf(ctx context.Context, cfg *config.Config, base string,
 	if err != nil {
 		return nil, fmt.Errorf("authorization_server: %w", err)
 	}
-	asks, err := consent.New(consent.Options{Decisions: kept, Steps: steps, Flow: f})
+	asks, err := consent.New(consent.Options{Decisions: kept, Steps: steps, Flow: f, Used: strange.used})
 	if err != nil {
 		return nil, fmt.Errorf("authorization_server: %w", err)
 	}
 	w.own.face.Store(f)
-	return &authServer{face: f, consent: asks}, nil
+	return &authServer{face: f, consent: asks, strange: strange}, nil
 }
 
 // addConsent gives the pages what they ask people about clients with.
@@ -125,7 +129,15 @@ func (s *authServer) addConsent(o *pages.Options) {
 
 // serve hands a request to the authorization server, if it is one for it.
 func (s *authServer) serve(w http.ResponseWriter, r *http.Request) bool {
-	if s == nil || !s.face.Serves(r.URL.Path) {
+	if s == nil {
+		return false
+	}
+	if r.URL.Path == oauthserver.PathRegister && s.strange.endpoint != nil {
+		gateway.Secure(w.Header())
+		s.strange.endpoint.ServeHTTP(w, r)
+		return true
+	}
+	if !s.face.Serves(r.URL.Path) {
 		return false
 	}
 	gateway.Secure(w.Header())

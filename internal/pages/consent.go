@@ -2,6 +2,7 @@ package pages
 
 import (
 	"context"
+	"crypto/hmac"
 	"errors"
 	"net/http"
 	"net/url"
@@ -71,6 +72,10 @@ func (p *Pages) decide(v *visit) {
 		v.noAsking(err)
 		return
 	}
+	if !hmac.Equal([]byte(v.form.Get("about")), []byte(v.about(q))) {
+		v.refuseAt(stageConsent, http.StatusForbidden, "consent-other-question", v.t.FormTitle, v.t.FormText, consentDetail(q, nil))
+		return
+	}
 	switch v.form.Get("answer") {
 	case "yes":
 	case "no":
@@ -111,6 +116,15 @@ func (p *Pages) decide(v *visit) {
 	}
 	v.to(PathSignIn + "?" + url.Values{"to": {to}}.Encode())
 }
+
+// about ties an answer to the question that was shown: to its client as it was
+// described, its redirect and its scopes.
+func (v *visit) about(q oauthserver.Question) string {
+	return v.token(strings.Join([]string{oauthserver.PathConsent, q.ID, q.Client.ID, q.Client.Digest, q.Redirect, q.Resource, strings.Join(q.Scopes, " ")}, "\n"))
+}
+
+// About is that of the question on the page.
+func (d page) About() string { return d.visit.about(*d.Question) }
 
 // ticked are the scopes whose own box and whose server's box are ticked.
 func ticked(form url.Values, asked []string) []string {

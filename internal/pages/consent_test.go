@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -63,8 +64,56 @@ func (a *asked) add(change func(*oauthserver.Asking)) {
 // yes is the form with every box ticked.
 func yes(t *testing.T, page answer) url.Values {
 	t.Helper()
-	return url.Values{"token": {page.token(t, oauthserver.PathConsent)}, "id": {"q1"}, "answer": {"yes"}, "server:files": {"on"}, "server:mail": {"on"},
+	return url.Values{"token": {page.token(t, oauthserver.PathConsent)}, "about": {about(t, page)}, "id": {"q1"}, "answer": {"yes"}, "server:files": {"on"}, "server:mail": {"on"},
 		"scope:files:list": {"on"}, "scope:files:call": {"on"}, "scope:mail:list": {"on"}}
+}
+
+var aboutField = regexp.MustCompile(`name="about" value="([^"]+)"`)
+
+func about(t *testing.T, page answer) string {
+	t.Helper()
+	m := aboutField.FindStringSubmatch(page.body)
+	if m == nil {
+		t.Fatalf("the page says nothing about what it asks:\n%s", page.body)
+	}
+	return m[1]
+}
+
+// TestConsentSwapped: an answer to one question is none to another, nor to the
+// same one after its client, its redirect or its scopes changed.
+func TestConsentSwapped(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*oauthserver.Asking){
+		"another request":     nil,
+		"another client":      func(q *oauthserver.Asking) { q.Client.ID = "https://evil.example/c.json" },
+		"a changed client":    func(q *oauthserver.Asking) { q.Client.Digest = "d2" },
+		"another redirect":    func(q *oauthserver.Asking) { q.Redirect = "https://evil.example/cb" },
+		"more scopes":         func(q *oauthserver.Asking) { q.Scopes = append(q.Scopes, "mail:call") },
+		"another resource":    func(q *oauthserver.Asking) { q.Resource = base + "/mcp/mail" },
+		"the same, unchanged": func(*oauthserver.Asking) {},
+	} {
+		a := newAsked(t, nil)
+		a.add(nil)
+		b := a.browser(t)
+		b.signIn(a.site, "/grants")
+		form := yes(t, b.get("/oauth/consent?id=q1"))
+		if change == nil {
+			a.add(func(q *oauthserver.Asking) { q.ID, q.Client.ID = "q2", "https://evil.example/c.json" })
+			form.Set("id", "q2")
+		} else {
+			a.add(change)
+		}
+		r := b.submit(oauthserver.PathConsent, form)
+		if name == "the same, unchanged" {
+			if len(a.flow.Codes()) != 1 {
+				t.Errorf("%s: %d", name, r.StatusCode)
+			}
+			continue
+		}
+		if e := a.record.last(); r.StatusCode != http.StatusForbidden || len(a.flow.Codes()) != 0 || e.Reason != "consent-other-question" {
+			t.Errorf("%s: %d %s", name, r.StatusCode, e.Reason)
+		}
+	}
 }
 
 // reasons are those on the record, of the consent.

@@ -8,7 +8,7 @@ import { createServer } from "node:https";
 import { pathToFileURL } from "node:url";
 
 const [modules, port, base, signer, cert, key] = process.argv.slice(2);
-const { default: Provider } = await import(pathToFileURL(`${modules}/oidc-provider/lib/index.js`));
+const { default: Provider, interactionPolicy } = await import(pathToFileURL(`${modules}/oidc-provider/lib/index.js`));
 
 const people = {
   kim: { password: "kim-password", groups: ["readers"] },
@@ -29,6 +29,13 @@ const robot = (client_id, more) => ({
   redirect_uris: [],
   ...more,
 });
+
+// It asks native clients each time, but for the gateway's own client: of that one
+// it remembers the consent, as most providers do.
+const policy = interactionPolicy.base();
+const always = policy.get("consent").checks.get("native_client_prompt");
+const asks = always.check;
+always.check = (ctx) => (ctx.oidc.client.clientId === "pages" ? interactionPolicy.Check.NO_NEED_TO_PROMPT : asks(ctx));
 
 const provider = new Provider(`${cert ? "https" : "http"}://127.0.0.1:${port}`, {
   jwks: { keys: [signingKey("op-1")] },
@@ -100,7 +107,7 @@ const provider = new Provider(`${cert ? "https" : "http"}://127.0.0.1:${port}`, 
   },
   extraTokenClaims: (ctx, token) => (token.accountId && people[token.accountId] ? { groups: people[token.accountId].groups } : undefined),
   findAccount: (ctx, id) => people[id] && { accountId: id, claims: () => ({ sub: id }) },
-  interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
+  interactions: { policy, url: (ctx, interaction) => `/interaction/${interaction.uid}` },
   // It reaches no private address by itself, and the gateway of a test is one.
   fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
   cookies: { keys: ["only for tests"] },
