@@ -279,7 +279,7 @@ func (a *App) build(ctx context.Context, cfg *config.Config) (*gateway.Gateway, 
 		servers[DemoServer], gw[DemoServer] = r, d
 		order, merged = []string{DemoServer}, []string{DemoServer}
 	}
-	guards, err := guardsOf(cfg)
+	guards, err := guardsOf(cfg, a.ring)
 	if err != nil {
 		return fail(err)
 	}

@@ -17,11 +17,13 @@ import (
 	"github.com/munjigi/munjigi/internal/guard"
 	"github.com/munjigi/munjigi/internal/guard/all"
 	"github.com/munjigi/munjigi/internal/guard/arguments"
+	"github.com/munjigi/munjigi/internal/keys"
 	"github.com/munjigi/munjigi/internal/mcp"
 )
 
-// guardsOf builds the guards as a config wants them.
-func guardsOf(cfg *config.Config) (*guard.Set, error) {
+// guardsOf builds the guards as a config wants them. ring may be nil where
+// nothing is kept.
+func guardsOf(cfg *config.Config, ring keys.Ring) (*guard.Set, error) {
 	modes, settings := map[string]guard.Mode{}, all.Settings{}
 	for _, g := range cfg.Guards {
 		settings.OpenTools = append(settings.OpenTools, g.InsecureUnknownProperties...)
@@ -29,6 +31,9 @@ func guardsOf(cfg *config.Config) (*guard.Set, error) {
 			settings.Arguments = argumentsOf(g.Arguments)
 		}
 		modes[g.Name] = mode(g.Mode)
+	}
+	if err := findSettings(cfg, ring, &settings); err != nil {
+		return nil, err
 	}
 	return guard.Build(all.Guards(settings), modes)
 }
@@ -46,7 +51,7 @@ func Channels() []string { return []string{"prompt", "arguments", "result", "def
 
 // NewInspector returns an inspector of one of the Channels.
 func NewInspector(cfg *config.Config, channel string) (*Inspector, error) {
-	set, err := guardsOf(cfg)
+	set, err := guardsOf(cfg, nil)
 	if err != nil {
 		return nil, err
 	}

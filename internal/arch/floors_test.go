@@ -51,9 +51,10 @@ func floorOf(pkg string) (level, bool) {
 		"internal/guard/poisoning": implementation,
 		"internal/pins":            implementation,
 
-		"internal/audit/proof":   implementation,
-		"internal/guard/secrets": implementation,
-		"internal/audit/index":   implementation,
+		"internal/guard/secrets":  implementation,
+		"internal/audit/index":    implementation,
+		"internal/audit/proof":    implementation,
+		"internal/guard/personal": implementation,
 
 		"internal/audit/log":              implementation,
 		"internal/authn/bound":            implementation,

@@ -227,6 +227,11 @@ type Guard struct {
 	InsecureUnknownProperties []string
 	// Arguments are the settings of the guard of that name.
 	Arguments Arguments
+	// Rules say what is done with what the guard finds; the first that fits
+	// decides.
+	Rules []FindRule
+	// InsecureAllow are what a guard finds and lets pass all the same.
+	InsecureAllow []FindRule
 }
 
 // Durability says when an entry of the record counts as written.

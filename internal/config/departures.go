@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Departure is one way in which a configuration is weaker than the safe
@@ -62,6 +63,9 @@ func (c *Config) Departures() []Departure {
 			add(index("guards."+g.Name+".insecure_unknown_properties", i), Visible(t), "properties that the tool's schema does not declare pass")
 		}
 		list = append(list, g.argumentsDepartures()...)
+		for i, r := range g.InsecureAllow {
+			add(index("guards."+g.Name+".insecure_allow", i), Visible(strings.Join(r.Servers, ", ")), "secrets pass to and from these servers")
+		}
 		switch g.Mode {
 		case ModeOff:
 			add(join("guards", g.Name)+".mode", string(g.Mode), "the guard does not look")

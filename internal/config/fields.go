@@ -167,6 +167,8 @@ func guardFields() []field[Guard] {
 			}
 			s.checked(n, key, checkTool, &g.InsecureUnknownProperties)
 		}},
+		{"rules", readFindRules},
+		{"insecure_allow", readFindAllowed},
 	}, argumentsFields()...)
 }
 
@@ -294,7 +296,9 @@ func Keys() []string {
 	keys = append(keys, leaves("servers.*.audit.", auditFields())...)
 	keys = append(keys, leaves("approval.", approvalFields(), "approvers")...)
 	keys = append(keys, leaves("approval.approvers.*.", approversFields())...)
-	keys = append(keys, leaves("guards.*.", guardFields())...)
+	keys = append(keys, leaves("guards.*.", guardFields(), "rules", "insecure_allow")...)
+	keys = append(keys, leaves("guards.*.rules[].", append(selectFields(), field[FindRule]{name: "do"}))...)
+	keys = append(keys, leaves("guards.*.insecure_allow[].", selectFields())...)
 	keys = append(keys, leaves("definitions.", definitionFields())...)
 	keys = append(keys, leaves("audit.", auditFields())...)
 	return append(keys, leaves("limits.", limitFields())...)

@@ -20,7 +20,7 @@ allowed_hosts: [gateway.internal]
 identity: { insecure_anonymous: true, dpop: { nonce: off, window: 2m } }
 egress: { allow: [10.0.0.1] }
 approval: { wait: 11m, use_within: 6m, waiting: 6, per_hour: 21, max_age: 6m, insecure_without_code: true }
-guards: { a: { mode: off }, b: { mode: monitor }, c: { mode: enforce }, arguments: { insecure_unchecked: [n/add#text], insecure_sql_writes: [db/run], insecure_private_hosts: ["localhost:3000"] } }
+guards: { a: { mode: off }, b: { mode: monitor }, c: { mode: enforce }, arguments: { insecure_unchecked: [n/add#text], insecure_sql_writes: [db/run], insecure_private_hosts: ["localhost:3000"] }, secrets: { insecure_allow: [{ servers: [x], types: [jwt] }] } }
 audit: { durability: relaxed }
 servers:
   x:
@@ -58,7 +58,7 @@ limits:
   suspend_timeout: 6m
   drain_timeout: 11s
 `
-	c, err := config.Build{Getenv: home, Guards: []string{"a", "arguments", "b", "c"}}.Parse(at("m.yaml"), []byte(text))
+	c, err := config.Build{Getenv: home, Guards: []string{"a", "arguments", "secrets", "b", "c"}}.Parse(at("m.yaml"), []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +96,7 @@ limits:
 		"guards.arguments.insecure_sql_writes[0]=db/run",
 		"guards.arguments.insecure_private_hosts[0]=localhost:3000",
 		"guards.b.mode=monitor",
+		"guards.secrets.insecure_allow[0]=x",
 		"audit.durability=relaxed",
 		"limits.body=5MiB",
 		"limits.result=17MiB",
@@ -170,6 +171,10 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		guards.*.insecure_private_hosts
 		guards.*.insecure_sql_writes
 		guards.*.insecure_unchecked
+		guards.*.insecure_allow[].direction
+		guards.*.insecure_allow[].servers
+		guards.*.insecure_allow[].tools
+		guards.*.insecure_allow[].types
 		guards.*.insecure_unknown_properties
 		guards.*.mode
 		identity.dpop.nonce
@@ -213,6 +218,11 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		data
 		guards.*.roots
 		guards.*.tools
+		guards.*.rules[].direction
+		guards.*.rules[].do
+		guards.*.rules[].servers
+		guards.*.rules[].tools
+		guards.*.rules[].types
 		identity.dpop.algorithms
 		identity.issuers
 		identity.issuers[].algorithms

@@ -8,6 +8,7 @@ import (
 	"github.com/munjigi/munjigi/internal/guard"
 	"github.com/munjigi/munjigi/internal/guard/arguments"
 	"github.com/munjigi/munjigi/internal/guard/injection"
+	"github.com/munjigi/munjigi/internal/guard/personal"
 	"github.com/munjigi/munjigi/internal/guard/poisoning"
 	"github.com/munjigi/munjigi/internal/guard/schema"
 	"github.com/munjigi/munjigi/internal/guard/secrets"
@@ -22,9 +23,11 @@ type Settings struct {
 	Arguments arguments.Settings
 	// Secrets tunes the guard of that name.
 	Secrets secrets.Settings
+	// Personal tunes the guard of that name.
+	Personal personal.Settings
 }
 
 // Guards returns the guards in their order.
 func Guards(s Settings) []guard.Guard {
-	return []guard.Guard{schema.New(s.OpenTools), arguments.New(s.Arguments), poisoning.New(), secrets.New(s.Secrets), injection.New()}
+	return []guard.Guard{schema.New(s.OpenTools), arguments.New(s.Arguments), poisoning.New(), secrets.New(s.Secrets), personal.New(s.Personal), injection.New()}
 }
