@@ -35,7 +35,7 @@ func Grants(a *App) *peruser.Grants { return a.grants.Load() }
 // JudgeArguments asks the guards of a config about the params of one tools/call; reason is empty
 // where they pass.
 func JudgeArguments(ctx context.Context, cfg *config.Config, server, tool string, params []byte) (reason, said string, err error) {
-	set, err := guardsOf(cfg)
+	set, err := guardsOf(cfg, nil)
 	if err != nil {
 		return "", "", err
 	}

@@ -368,8 +368,7 @@ var ibans = map[string]int{
 // iban reads an account number that begins at from, with or without spaces, and
 // returns its end, 0 when there is none.
 func (s *scan) iban(from int) int {
-	country := string([]byte{s.text[from] &^ 0x20, s.text[from+1] &^ 0x20})
-	want := ibans[country]
+	want := ibans[string([]byte{s.text[from] &^ 0x20, s.text[from+1] &^ 0x20})]
 	if want == 0 {
 		return 0
 	}
