@@ -95,12 +95,13 @@ func (g *Gateway) generations(server string) func() call.Generations {
 }
 
 // stands reports that the definition by which a call was judged may still be
-// called.
+// called, after something changed: it is approved, and the server shows no other
+// one under its name.
 func (g *Gateway) stands(c *call.Call, in *inbound) bool {
 	switch {
 	case in.def != nil:
 		standing, _ := g.o.Definitions.Look(c.Target.Server, in.def.kind, c.Target.Name, in.def.digest)
-		return standing != catalog.Held
+		return standing != catalog.Held && !g.o.Definitions.Barred(c.Target.Server, in.def.kind, c.Target.Name)
 	case in.msg.Method == mcp.MethodResourcesRead:
 		return !g.o.Definitions.Barred(c.Target.Server, mcp.MethodResourcesList, c.Target.Name)
 	}

@@ -100,6 +100,9 @@ func (g *Gateway) callServer(ctx context.Context, c *call.Call, in *inbound, out
 			}
 		}
 	}
+	if !cl.Current() && !g.stands(c, in) {
+		return serverRefusal(ctx, c, call.ErrStale)
+	}
 	c.Pass(call.Send)
 	return g.deliver(ctx, c, in, out, a)
 }

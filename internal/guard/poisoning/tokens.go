@@ -110,8 +110,8 @@ func (r *reader) read(text []rune, self string) []segment {
 
 // piecesAt finds what is known in a run of text without spaces.
 func (r *reader) piecesAt(text []rune, i int, all *[]token) int {
-	start, any := i, false
-	for i < len(text) && (unspaced(text[i]) || any && text[i] == ' ' && false) {
+	start, found := i, false
+	for i < len(text) && unspaced(text[i]) {
 		best := piece{}
 		for _, p := range r.pieces[text[i]] {
 			if len(p.text) > len(best.text) && matches(text[i:], p.text) {
@@ -133,10 +133,10 @@ func (r *reader) piecesAt(text []rune, i int, all *[]token) int {
 			}
 		}
 		*all = append(*all, token{string(best.text), is, i, i + len(best.text)})
-		any = true
+		found = true
 		i += len(best.text)
 	}
-	if !any {
+	if !found {
 		*all = append(*all, token{"", 0, start, i})
 	}
 	return i
