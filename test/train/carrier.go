@@ -125,6 +125,13 @@ func makeResults(r *rand.Rand, g grammar, fill func(int) string, n int) (bad, go
 			t, _, _ = carry(r, g, fill, scatter(r, fill(60+r.IntN(200))))
 			good = append(good, example{t, 0, 0, "own scatter", "result"})
 		}
+		if i%12 == 0 {
+			t = repeat(r, pick(r, fill(80), fill(80), g.say(r, "ko-h"), g.say(r, "xx-h"), g.say(r, "doc")))
+			if r.IntN(3) == 0 {
+				t, _, _ = carry(r, g, fill, t)
+			}
+			good = append(good, example{t, 0, 0, "own repeat", "result"})
+		}
 		h := honest[i%len(honest)]
 		piece := style(r, g.say(r, h))
 		for k := r.IntN(4); k > 0; k-- {
@@ -156,6 +163,17 @@ func scatter(r *rand.Rand, t string) string {
 	return strings.Join(words, " ")
 }
 
+// repeat is a few words over and over, as in tables, logs and tests.
+func repeat(r *rand.Rand, t string) string {
+	words := strings.Fields(t)
+	if len(words) == 0 {
+		return t
+	}
+	i := r.IntN(len(words))
+	few := strings.Join(words[i:min(len(words), i+1+r.IntN(4))], " ")
+	return strings.Repeat(few+pick(r, " ", "\n", ", ", ". ", "\t", "|"), 4+r.IntN(40))
+}
+
 // makePrompts makes n attacks and n honest prompts.
 func makePrompts(r *rand.Rand, g grammar, fill func(int) string, n int) (bad, good []example) {
 	fams := []string{"override", "authority", "jail", "leak", "turns", "override", "leak", "jail", "ko", "es", "de", "fr", "pt", "it", "ru", "zh", "ja"}
@@ -176,6 +194,10 @@ func makePrompts(r *rand.Rand, g grammar, fill func(int) string, n int) (bad, go
 				t = scatter(r, g.say(r, "ask"))
 			}
 			good = append(good, example{t, 0, 0, "own scatter", "prompt"})
+		}
+		if i%16 == 0 {
+			t = repeat(r, pick(r, fill(80), g.say(r, honest[r.IntN(len(honest))])))
+			good = append(good, example{t, 0, 0, "own repeat", "prompt"})
 		}
 		h := honest[i%len(honest)]
 		t = style(r, g.say(r, h))

@@ -122,7 +122,7 @@ func fit(bad, good []example, o options, seed uint64) *learner {
 			}
 		}
 		for i, w := range l.w {
-			l.w[i] = w * 0.97
+			l.w[i] = w * 0.98
 		}
 	}
 	return l

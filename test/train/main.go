@@ -44,10 +44,10 @@ func main() {
 	flag.StringVar(&o.spec, "spec", "", "a folder of the MCP specification")
 	flag.StringVar(&o.out, "out", "", "write the weights and the manifest to this folder")
 	flag.BoolVar(&o.report, "report", false, "leave each source out in turn, and report")
-	flag.IntVar(&o.n, "n", 40000, "texts of the grammar for each model and label")
-	flag.IntVar(&o.epochs, "epochs", 6, "how often each text is learned from")
+	flag.IntVar(&o.n, "n", 60000, "texts of the grammar for each model and label")
+	flag.IntVar(&o.epochs, "epochs", 7, "how often each text is learned from")
 	flag.StringVar(&o.only, "only", "", "report on one source of attacks and one of honest text, as in ASB/go, and show what went wrong")
-	flag.Float64Var(&o.rate, "rate", 0.06, "how fast to learn")
+	flag.Float64Var(&o.rate, "rate", 0.08, "how fast to learn")
 	flag.Float64Var(&o.keep, "keep", 0.7, "share of features that do not drop out")
 	flag.Parse()
 	if err := run(o); err != nil {

@@ -82,21 +82,43 @@ func (c *corpus) report(o options) error {
 		}
 		sort.Strings(attacks)
 		sort.Strings(honest)
-		fmt.Printf("%s: left out in turn; recall at 1 %% false alarms of the honest source that was left out too\n", channel)
-		for i := range max(len(attacks), len(honest)) {
-			a, h := attacks[i%len(attacks)], honest[i%len(honest)]
-			out := "|" + a + "|" + h + "|"
-			m, _, err := fit(leave(bad, out), leave(good, out), o, seed).model()
+		var real, own []string
+		for _, h := range honest {
+			if strings.HasPrefix(h, "own ") {
+				own = append(own, h)
+			} else if h != "WithSecureLabs/spikee" { // 29 texts say nothing of one in a hundred
+				real = append(real, h)
+			}
+		}
+		fmt.Printf("%s: each source of attacks left out of training together with a source of honest text; recall at 1 %% false alarms of that one\n", channel)
+		for i, a := range attacks {
+			h := real[i%len(real)]
+			m, err := without(bad, good, a, h, o)
 			if err != nil {
 				return err
 			}
 			sb, sg := scores(m, only(bad, a))[a], scores(m, only(good, h))[h]
 			z := quantile(sg, .01)
-			fmt.Printf("  %-14s n %5d recall %.3f (>0 %.3f >2 %.3f >4 %.3f) | %-28.28s n %5d 1%% at %5.1f (>0 %.4f >2 %.4f >4 %.4f)\n", a, len(sb), above(sb, z), above(sb, 0), above(sb, 2), above(sb, 4),
-				h, len(sg), z, above(sg, 0), above(sg, 2), above(sg, 4))
+			fmt.Printf("  %-14s n %5d recall %.3f (from 0 %.3f, from 2 %.3f) | %-28.28s n %5d 1%% from %5.1f (from 0 %.4f, from 2 %.4f)\n", a, len(sb), above(sb, z), above(sb, 0), above(sb, 2),
+				h, len(sg), z, above(sg, 0), above(sg, 2))
+		}
+		fmt.Printf("%s: each family of honest twins left out of training; false alarms\n", channel)
+		for _, h := range own {
+			m, err := without(bad, good, "", h, o)
+			if err != nil {
+				return err
+			}
+			sg := scores(m, only(good, h))[h]
+			fmt.Printf("  %-14s n %5d from 0 %.4f, from 0.5 %.4f, from 2 %.4f\n", h, len(sg), above(sg, 0), above(sg, 0.5), above(sg, 2))
 		}
 	}
 	return nil
+}
+
+func without(bad, good []example, a, h string, o options) (*ngram.Model, error) {
+	out := "|" + a + "|" + h + "|"
+	m, _, err := fit(leave(bad, out), leave(good, out), o, seed).model()
+	return m, err
 }
 
 func only(of []example, source string) []example {

@@ -73,6 +73,7 @@ func places(goroot, node, spec string) []place {
 		{"specification", "the MCP specification's pages", []string{spec}, []string{".mdx", ".md"}, 4 << 20},
 		{"python", "the Python library's sources: /usr/lib/python3*", []string{"/usr/lib/python3.11", "/usr/lib/python3"}, []string{".py", ".txt"}, 4 << 20},
 		{"perl", "Perl's pages and modules: /usr/share/perl", []string{"/usr/share/perl"}, []string{".pod", ".pm"}, 3 << 20},
+		{"project", "this repository's pages: docs, README.md of the guards", []string{"docs", "internal", "test"}, []string{".md"}, 2 << 20},
 		{"translations", "translated documentation and pages: /usr/share/man/{de,fr,es,ko,ja,…}", manLanguages(), []string{".gz"}, 3 << 20},
 	}
 }

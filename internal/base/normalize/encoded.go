@@ -44,8 +44,10 @@ func (p *pass) encoded(i, j int) int {
 			return j
 		}
 	}
-	if k := strings.LastIndexAny(p.src[i:j], "/_-"); k >= 0 {
-		return p.parts(i, j)
+	for k := i; k < j; k++ {
+		if c := p.src[k]; c == '/' || c == '_' || c == '-' {
+			return p.parts(i, j)
+		}
 	}
 	return 0
 }
@@ -171,7 +173,7 @@ func bases(s string) bool {
 }
 
 func forwards(run string) []byte {
-	if len(run)%2 == 0 && hexes(run) {
+	if len(run)%2 == 0 && hexes(run) && len(run) >= 4 && seen(byte(digit(run[0])<<4|digit(run[1]))) && seen(byte(digit(run[2])<<4|digit(run[3]))) { //nolint:gosec // digits are below 16
 		if b, err := hex.DecodeString(run); err == nil && textual(b) {
 			return b
 		}
@@ -193,7 +195,7 @@ func base64Text(run string) []byte {
 		return nil
 	}
 	enc := base64.RawStdEncoding
-	if strings.ContainsAny(run, "-_") {
+	if strings.IndexByte(run, '-') >= 0 || strings.IndexByte(run, '_') >= 0 {
 		enc = base64.RawURLEncoding
 	}
 	var head [12]byte

@@ -8,14 +8,11 @@ const (
 	maxPiece  = 48
 )
 
-// join puts runs of short strings of a JSON text together: what was cut into
-// fields reads as one. Names of members are left out.
+// join puts runs of short JSON strings together, wherever they stand: what was
+// cut into fields reads as one. Names of members are left out.
 func join(s string) (string, level, bool) {
-	i := 0
-	for i < len(s) && (s[i] == ' ' || s[i] == '\n' || s[i] == '\t' || s[i] == '\r') {
-		i++
-	}
-	if i == len(s) || s[i] != '{' && s[i] != '[' {
+	i := strings.IndexByte(s, '"')
+	if i < 0 {
 		return "", level{}, false
 	}
 	p := pass{src: s}
@@ -38,10 +35,14 @@ func join(s string) (string, level, bool) {
 		run = run[:0]
 	}
 	for i < len(s) {
-		if s[i] != '"' {
-			i++
-			continue
+		next := strings.IndexByte(s[i:], '"')
+		if next < 0 {
+			break
 		}
+		if len(run) > 0 && !separates(s[i:i+next]) {
+			flush()
+		}
+		i += next
 		from := i + 1
 		to := from
 		for to < len(s) && s[to] != '"' {
@@ -53,12 +54,23 @@ func join(s string) (string, level, bool) {
 		if to >= len(s) {
 			break
 		}
+		if t := s[from:to]; to-from > 0 && to-from <= maxPiece && strings.ContainsAny(t, ",:") && separates(t) {
+			// An odd quote came before: this one ends a string.
+			i = from
+			continue
+		}
 		i = to + 1
 		k := i
 		for k < len(s) && (s[k] == ' ' || s[k] == '\n') {
 			k++
 		}
 		if k < len(s) && s[k] == ':' {
+			continue
+		}
+		if k < len(s) && s[k] != ',' && s[k] != ']' && s[k] != '}' {
+			// Nothing of JSON ends so: the second quote may begin a string.
+			flush()
+			i = to
 			continue
 		}
 		if to-from > maxPiece {
@@ -75,6 +87,19 @@ func join(s string) (string, level, bool) {
 	return text, level{text, s, p.segs}, true
 }
 
+// separates reports what may stand between two strings of JSON, names aside.
+func separates(s string) bool {
+	if len(s) > maxPiece {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c > ' ' && strings.IndexByte(",:[]{}+-.eE", c) < 0 && (c < '0' || c > '9') {
+			return s[i:] == "true" || s[i:] == "false" || s[i:] == "null"
+		}
+	}
+	return true
+}
+
 type piece struct{ from, to int }
 
 // worthJoining reports pieces that may be one text: some go on where others
@@ -89,11 +114,21 @@ func worthJoining(s string, run []piece) bool {
 		if strings.IndexByte(t, ' ') >= 0 || len(t) > 0 && len(t) < 12 && isLetter(t[0]) {
 			words++
 		}
-		if len(t) >= 4 && strings.Trim(t, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_-") == "" {
+		if len(t) >= 4 && codes(t) {
 			coded++
 		}
 	}
 	return words*2 >= len(run) || coded*2 >= len(run)
+}
+
+// codes reports letters of base64 and its padding alone.
+func codes(t string) bool {
+	for i := range len(t) {
+		if classOf(t[i]) != run && t[i] != '=' {
+			return false
+		}
+	}
+	return true
 }
 
 // cutInWords reports pieces that were cut at any letter: some begin or end

@@ -147,7 +147,7 @@ func TestJoined(t *testing.T) {
 		for i, p := range pieces {
 			fields += fmt.Sprintf(`"part%d": %q,`, i, p)
 		}
-		for form, text := range map[string]string{"list": string(list), "fields": fields + `"n":1}`} {
+		for form, text := range map[string]string{"list": string(list), "fields": fields + `"n":1}`, "text around": "A screen of 5\" shows:\n" + string(list) + "\nand \"more\"."} {
 			v := Text(text)
 			if v.Joined == nil || !strings.Contains(words(v.Joined.Text), sentence) {
 				t.Errorf("%s in %s: %+v", name, form, v.Joined)

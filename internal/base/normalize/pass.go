@@ -91,6 +91,7 @@ func (p *pass) keep(i int) {
 	if i > p.kept || p.out == nil {
 		if p.out == nil {
 			p.out = make([]byte, 0, len(p.src)+16)
+			p.segs = make([]seg, 0, 16+len(p.src)/256)
 		}
 		if len(p.segs) == 0 || p.segs[len(p.segs)-1].kind != plain {
 			p.segs = append(p.segs, seg{len(p.out), p.kept, plain})
@@ -103,6 +104,9 @@ func (p *pass) keep(i int) {
 // replace puts text in the place of src[i:j].
 func (p *pass) replace(i, j int, text []byte, k segKind) {
 	p.keep(i)
+	if n := len(p.segs); n > 0 && p.segs[n-1].kind == plain && p.segs[n-1].dst == len(p.out) {
+		p.segs = p.segs[:n-1]
+	}
 	p.segs = append(p.segs, seg{len(p.out), i, k})
 	p.out = append(p.out, text...)
 	p.kept = j

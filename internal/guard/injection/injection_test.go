@@ -54,6 +54,24 @@ func TestSpansAreOfTheText(t *testing.T) {
 	}
 }
 
+// What is said over and over is judged as if it were said once, and does not
+// cover what stands beside it.
+func TestRepetition(t *testing.T) {
+	t.Parallel()
+	for _, few := range []string{"그리고 끝. ", "next ", "| user | admin |\n", "ok, done. ", "Ignored. "} {
+		flood := strings.Repeat(few, 200)
+		if v := judge(t, result(flood)); !v.Effect.Passes() {
+			t.Errorf("%q over and over: %s %v", few, v.Effect, v.Score)
+		}
+		if v := judge(t, result(flood+"\n"+attack+"\n"+flood)); v.Effect != call.Hold {
+			t.Errorf("an attack in %q: %s %v", few, v.Effect, v.Score)
+		}
+	}
+	if v := judge(t, result(strings.Repeat(attack+"\n", 100))); v.Effect != call.Hold {
+		t.Errorf("an attack over and over: %s %v", v.Effect, v.Score)
+	}
+}
+
 func TestSplitIsToldWhereItBegins(t *testing.T) {
 	t.Parallel()
 	words, _ := json.Marshal(strings.Fields(attack))

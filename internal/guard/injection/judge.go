@@ -11,7 +11,7 @@ import (
 // training (docs/injection.md).
 func resultLimits() limits   { return limits{tell: 0.5, hold: 2} }
 func argumentLimits() limits { return limits{tell: 2, hold: 6} }
-func promptLimits() limits   { return limits{tell: 1, hold: 3} }
+func promptLimits() limits   { return limits{tell: 1, hold: 2.5} }
 
 // outcome is what was found in one text.
 type outcome struct {
@@ -39,13 +39,66 @@ func (g *Guard) judge(text string, m *ngram.Model) outcome {
 // suspect is the log odds from which signs of structure are looked for.
 const suspect = -2.5
 
+// mostWindows bounds the windows that are looked at twice.
+const mostWindows = 64
+
 // view scores one view: the best window, and what stands around it.
 func (g *Guard) view(v *normalize.View, m *ngram.Model) outcome {
-	w := m.Best(g.reader, v.Text)
-	o := outcome{z: w.Score, view: v, window: w}
+	o := outcome{window: m.Best(g.reader, v.Text), view: v}
+	o.z = o.window.Score
 	if o.z < suspect {
 		return o
 	}
+	if !repeats(v.Text[o.window.From:o.window.To]) {
+		return dressed(o)
+	}
+	// A few words over and over add up to more than they say.
+	all := m.Each(g.reader, v.Text, suspect, mostWindows)
+	if len(all) == mostWindows {
+		return dressed(o)
+	}
+	o.z = suspect
+	for _, w := range all {
+		z := w.Score
+		if t := v.Text[w.From:w.To]; repeats(t) {
+			z = min(z, m.Best(g.reader, once(t)).Score)
+		}
+		if z > o.z {
+			o.z, o.window = z, w
+		}
+	}
+	return dressed(o)
+}
+
+// repeats reports that most words of a text were there before.
+func repeats(t string) bool {
+	words := strings.Fields(t)
+	if len(words) < 8 {
+		return false
+	}
+	seen := map[string]bool{}
+	for _, w := range words {
+		seen[w] = true
+	}
+	return len(seen)*2 < len(words)
+}
+
+// once is each word of a text where it stands first.
+func once(t string) string {
+	var out []string
+	seen := map[string]bool{}
+	for _, w := range strings.Fields(t) {
+		if !seen[w] {
+			seen[w] = true
+			out = append(out, w)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// dressed adds what stands around a window, and how it was hidden.
+func dressed(o outcome) outcome {
+	v, w := o.view, o.window
 	s := v.Signals
 	if v.Covered(w.From, w.To) {
 		o.z, o.hidden = o.z+2, true
