@@ -9,7 +9,7 @@ import (
 // escape undoes what begins with %, & or \ at i, and returns where to go on.
 func (p *pass) escape(i int) int {
 	var text []byte // may lie in p.scratch
-	j := i
+	var j int
 	switch p.src[i] {
 	case '%':
 		text, j = percent(p.src, i, p.scratch[:0])

@@ -24,7 +24,7 @@ func isBackwards(w string) bool {
 		"resU", "retfa", "retfA", "reven", "reveN", "rewsna", "rewsnA", "rieht", "riehT", "roirp", "roirP", "rotartsinimda",
 		"rotartsinimdA", "ruoy", "ruoY", "selif", "seliF", "selur", "seluR", "seod", "seoD", "siht", "sihT", "sloot", "slooT",
 		"snoitcurtsni", "snoitcurtsnI", "ssecca", "sseccA", "sserdda", "sserddA", "sterces", "sterceS", "suoiverp", "suoiverP", "syawla",
-		"syawlA", "taht", "tahT", "tahw", "tahW", "tegrof", "tegroF", "terces", "terceS", "tisiv", "tisiV", "tnatropmi", "tnatropmI",
+		"syawlA", "tahw", "tahW", "tegrof", "tegroF", "terces", "terceS", "tisiv", "tisiV", "tnatropmi", "tnatropmI",
 		"tnatsissa", "tnatsissA", "tnirp", "tnirP", "tnuocca", "tnuoccA", "tpmorp", "tpmorP", "tsum", "tsuM", "tuoba", "tuobA",
 		"tuohtiw", "tuohtiW", "tuptuo", "tuptuO", "uoy", "uoY", "wollof", "wolloF", "yeht", "yehT", "yek", "yeK", "yletaidemmi",
 		"yletaidemmI", "ylno", "ylnO", "yreve", "yrevE":
