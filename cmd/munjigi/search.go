@@ -14,6 +14,7 @@ import (
 
 	"github.com/munjigi/munjigi/internal/app"
 	"github.com/munjigi/munjigi/internal/audit"
+	"github.com/munjigi/munjigi/internal/audit/ocsf"
 )
 
 const queryHelp = "Terms: tool: user: server: method: client: reason: decision: stage: kind: id:, each with * for any characters; since: and\n" +
@@ -95,12 +96,21 @@ func auditSearch(ctx context.Context, e *env, args []string) int {
 func auditExport(ctx context.Context, e *env, args []string) int {
 	fs := flags(e, "audit export", "munjigi audit export [QUERY] > FILE", "Write entries as JSON lines, the newest first.\n"+queryHelp)
 	from := readingFlags(fs)
+	format := fs.String("format", "munjigi", "munjigi: as they are on the record, for other tools to verify; ocsf: as events of OCSF "+ocsf.Version)
 	if code, done := parse(e, fs, args); done {
 		return code
+	}
+	if *format != "munjigi" && *format != "ocsf" {
+		return wrongUse(e, fmt.Errorf("--format %s: use munjigi or ocsf", shown(*format)))
 	}
 	out := bufio.NewWriterSize(e.stdout, 1<<16)
 	var broken error
 	err := from.search(ctx, e, "export", strings.Join(fs.Args(), " "), math.MaxInt32, func(line []byte) bool {
+		if *format == "ocsf" {
+			if line, broken = asOCSF(line); broken != nil {
+				return false
+			}
+		}
 		_, broken = out.Write(append(line, '\n'))
 		return broken == nil
 	})
@@ -108,4 +118,12 @@ func auditExport(ctx context.Context, e *env, args []string) int {
 		return failed(e, err)
 	}
 	return exitDone
+}
+
+func asOCSF(line []byte) ([]byte, error) {
+	ev, err := audit.Parse(line)
+	if err != nil {
+		return nil, err
+	}
+	return ocsf.Append(nil, &ev, version)
 }
