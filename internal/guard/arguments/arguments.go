@@ -123,11 +123,11 @@ func (g *Guard) arguments(_ context.Context, s guard.Subject) (guard.Verdict, er
 			break
 		}
 		w := &walk{g: g, server: s.Target.Server, tool: tool, declared: g.tools[tool], facts: g.known.of(s)}
-		if err := w.value(raw, nil, "/arguments", "arguments"); err != nil {
+		if err := w.value(raw, ""); err != nil {
 			return guard.Verdict{}, err
 		}
-		if w.refused != nil {
-			return *w.refused, nil
+		if w.reason != "" {
+			return refuse(w.reason, "/arguments"+w.pointer, "arguments"+w.said+" "+w.why), nil
 		}
 	}
 	return guard.Verdict{Effect: call.Allow}, nil
@@ -169,15 +169,15 @@ func (c *cache) of(s guard.Subject) *facts {
 	}
 	made := factsOf(s.Target.Name, raw)
 	if digest == [32]byte{} {
-		return &made
+		return made
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.facts) >= maxCached {
 		clear(c.facts)
 	}
-	c.facts[digest] = &made
-	return &made
+	c.facts[digest] = made
+	return made
 }
 
 // walk goes over the arguments of one call until something is refused.
@@ -186,12 +186,15 @@ type walk struct {
 	server, tool string
 	declared     map[string]Kind
 	facts        *facts
-	refused      *guard.Verdict
+	// What was refused, why, and where: put together on the way back up.
+	reason        call.Reason
+	why           string
+	pointer, said string
 }
 
-// value judges a value at a place; names are those of members, since the elements
-// of an array are what the array is named.
-func (w *walk) value(raw []byte, names []string, pointer, said string) error {
+// value judges a value at a path of members, since the elements of an array are
+// what the array is named.
+func (w *walk) value(raw []byte, at string) error {
 	switch strictjson.TypeOf(raw) {
 	case strictjson.TypeObject:
 		o, err := strictjson.SplitObject(raw)
@@ -199,16 +202,22 @@ func (w *walk) value(raw []byte, names []string, pointer, said string) error {
 			return err
 		}
 		for _, m := range o {
-			next := append(names[:len(names):len(names)], m.Name)
-			at, name := pointer+"/"+escape(m.Name), said+"."+shown(m.Name)
-			if k, _ := w.kindOf(next); k&Header != 0 && len(names) > 0 && headerProblem(m.Name) != "" {
-				w.deny(ReasonHeader, pointer, said+" has a member with a line break in its name: write it on one line")
+			next := m.Name
+			if at != "" {
+				next = at + "." + m.Name
+				if strings.ContainsAny(m.Name, "%&\\\r\n") || len(m.Name) > 256 {
+					if k, _ := w.kindOf(next); k&Header != 0 && headerProblem(m.Name) != "" {
+						w.reason, w.why = ReasonHeader, "has a member with a line break in its name: write it on one line"
+						return nil
+					}
+				}
 			}
-			if w.refused != nil {
-				return nil
-			}
-			if err := w.value(m.Raw, next, at, name); err != nil {
+			if err := w.value(m.Raw, next); err != nil {
 				return err
+			}
+			if w.reason != "" {
+				w.pointer, w.said = "/"+escape(m.Name)+w.pointer, "."+shown(m.Name)+w.said
+				return nil
 			}
 		}
 	case strictjson.TypeArray:
@@ -217,12 +226,13 @@ func (w *walk) value(raw []byte, names []string, pointer, said string) error {
 			return err
 		}
 		for i, e := range elems {
-			if w.refused != nil {
-				return nil
-			}
-			n := strconv.Itoa(i)
-			if err := w.value(e, names, pointer+"/"+n, said+"["+n+"]"); err != nil {
+			if err := w.value(e, at); err != nil {
 				return err
+			}
+			if w.reason != "" {
+				n := strconv.Itoa(i)
+				w.pointer, w.said = "/"+n+w.pointer, "["+n+"]"+w.said
+				return nil
 			}
 		}
 	case strictjson.TypeString:
@@ -230,26 +240,21 @@ func (w *walk) value(raw []byte, names []string, pointer, said string) error {
 		if err != nil {
 			return err
 		}
-		if s != "" && w.refused == nil && !w.g.unchecked[w.tool+"#"+strings.Join(names, ".")] {
-			k, declared := w.kindOf(names)
+		if s != "" && (len(w.g.unchecked) == 0 || !w.g.unchecked[w.tool+"#"+at]) {
+			k, declared := w.kindOf(at)
 			if reason, why := w.judge(s, k, declared); why != "" {
-				w.deny(reason, pointer, said+" "+why)
+				w.reason, w.why = reason, why
 			}
 		}
 	}
 	return nil
 }
 
-func (w *walk) deny(why call.Reason, pointer, say string) {
-	v := refuse(why, pointer, say)
-	w.refused = &v
-}
-
 // kindOf is what names say that an argument is, and what the operator says: to
 // declare one never lets more of it pass.
-func (w *walk) kindOf(names []string) (k Kind, declared bool) {
-	k = w.facts.kind(names)
-	if said, declared := w.declared[strings.Join(names, ".")]; declared {
+func (w *walk) kindOf(at string) (k Kind, declared bool) {
+	k = w.facts.kindAt(at)
+	if said, declared := w.declared[at]; declared {
 		return k&^free | said, true
 	}
 	return k, false

@@ -204,3 +204,21 @@ func hidden(why call.Reason, value string) bool {
 	// HTML has no entity for NUL and for the controls behind U+007F.
 	return !strings.ContainsAny(value, "%&\\\x00\u0085") && strings.TrimRight(value, "\n") == value
 }
+
+// BenchmarkArguments judges 1 KB of honest arguments of thirty members.
+func BenchmarkArguments(b *testing.B) {
+	var args strings.Builder
+	for i := range 30 {
+		fmt.Fprintf(&args, `,"member_%d":"a value of some words %d"`, i, i)
+	}
+	raw := []byte(`{"arguments":{"path":"src/a/b.go"` + args.String() + `}}`)
+	d := &guard.Declared{Digest: [32]byte{1}, Raw: []byte(`{"name":"t","description":"Edits a file"}`)}
+	check := arguments.New(arguments.Settings{}).Checks().Arguments
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if v, err := check(b.Context(), guard.Subject{Target: call.Target{Server: "s", Method: "tools/call", Name: "t"}, Request: true, Definition: d, Raw: raw}); err != nil || !v.Effect.Passes() {
+			b.Fatal(v, err)
+		}
+	}
+}

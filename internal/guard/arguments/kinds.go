@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/munjigi/munjigi/internal/base/strictjson"
@@ -14,6 +15,9 @@ type facts struct {
 	commands, sql, writes, mail, files bool
 	// props are the schemas of the properties by their path.
 	props map[string]prop
+
+	mu    sync.RWMutex
+	kinds map[string]Kind // by path, as they were asked for
 }
 
 type prop struct{ format, text string }
@@ -26,8 +30,8 @@ const (
 
 // factsOf reads a definition; one that cannot be read says nothing, and names
 // alone tell then.
-func factsOf(tool string, definition []byte) facts {
-	f := facts{props: map[string]prop{}}
+func factsOf(tool string, definition []byte) *facts {
+	f := &facts{props: map[string]prop{}, kinds: map[string]Kind{}}
 	words := wordsOf(tool)
 	text := ""
 	if o, err := strictjson.SplitObject(definition); err == nil {
@@ -93,6 +97,25 @@ func (f *facts) read(schema []byte, at string, depth int) {
 			}
 		}
 	}
+}
+
+// kindAt is the kind of the argument at a path, remembered.
+func (f *facts) kindAt(at string) Kind {
+	f.mu.RLock()
+	k, known := f.kinds[at]
+	f.mu.RUnlock()
+	if known {
+		return k
+	}
+	if at != "" {
+		k = f.kind(strings.Split(at, "."))
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.kinds) < maxProps && len(at) <= 256 {
+		f.kinds[at] = k
+	}
+	return k
 }
 
 // kind says what an argument is used as, by the names from the outside in.

@@ -15,6 +15,9 @@ const maxViews = 4
 // viewsOf returns a text as it is, and as it is after each layer of percent signs,
 // entities, escapes, compatibility forms and unseen characters is taken off.
 func viewsOf(s string) []string {
+	if plain(s) {
+		return []string{s}
+	}
 	views := []string{s}
 	for range maxViews {
 		t := s
@@ -35,6 +38,16 @@ func viewsOf(s string) []string {
 		s = t
 	}
 	return views
+}
+
+// plain reports a text that no layer can be taken off.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c >= utf8.RuneSelf || c == '%' || c == '&' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // folded replaces compatibility forms, such as full-width letters, by what they
