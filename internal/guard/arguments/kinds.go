@@ -190,8 +190,8 @@ func wordsOf(name string) []string {
 	return words
 }
 
-func has(words []string, any ...string) bool {
-	return slices.ContainsFunc(words, func(w string) bool { return slices.Contains(any, w) })
+func has(words []string, of ...string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return slices.Contains(of, w) })
 }
 
 // hasWord reports a word in a text in lower case.
