@@ -53,6 +53,7 @@ func floorOf(pkg string) (level, bool) {
 
 		"internal/guard/secrets":  implementation,
 		"internal/audit/index":    implementation,
+		"internal/audit/ocsf":     implementation,
 		"internal/audit/proof":    implementation,
 		"internal/guard/personal": implementation,
 
