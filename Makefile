@@ -81,6 +81,7 @@ fuzz: | $(OUT)
 
 conformance: | $(OUT)
 	$(GO) run ./test/conformance -counts $(COUNTS)
+	$(GO) run ./test/conformance/login -counts $(COUNTS)
 
 clients: | $(OUT)
 	$(GO) run ./test/conformance/person -counts $(COUNTS)
