@@ -200,7 +200,7 @@ func (f *Face) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	if !f.here(r.Host) {
-		f.note(r.Context(), event{effect: deny, reason: "wrong-host", detail: map[string]string{"host": short(r.Host)}})
+		_, _ = f.note(r.Context(), event{effect: deny, reason: "wrong-host", detail: map[string]string{"host": short(r.Host)}})
 		f.say(w, http.StatusMisdirectedRequest, "invalid_request", "this server is known as "+f.o.Issuer)
 		return
 	}

@@ -2,6 +2,7 @@ package face
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"crypto/rand"
 
 	"github.com/luikyv/go-oidc/pkg/goidc"
 

@@ -2,6 +2,7 @@ package face
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,8 +12,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"crypto/rand"
 
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
