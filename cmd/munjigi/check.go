@@ -53,6 +53,9 @@ func cmdCheck(ctx context.Context, e *env, args []string) int {
 	if err != nil {
 		return policyFailed(e, *path, err, *asJSON)
 	}
+	if _, _, err := app.Candidate(cfg); err != nil {
+		return policyFailed(e, *path, err, *asJSON)
+	}
 	against, err := policiesAgainst(ctx, cfg, policies, "")
 	if err != nil {
 		return failed(e, err)

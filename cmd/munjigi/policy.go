@@ -26,12 +26,13 @@ func (t *texts) Set(s string) error { *t = append(*t, s); return nil }
 
 // cmdPolicy looks at policies without a running gateway.
 func cmdPolicy(ctx context.Context, e *env, args []string) int {
-	fs := flags(e, "policy", "munjigi policy check | test FILE | explain METHOD SERVER[/NAME] [ARGUMENTS] | init | catalogue | schema", "Judge the policies of a config: check shows every mistake; test plays a table of wanted decisions; explain says how one call would be decided, by which lines, and what would change it. init writes a first policy from what the servers have, catalogue saves what they have, and schema prints the Cedar schema of requests.")
+	fs := flags(e, "policy", "munjigi policy check | test FILE | explain METHOD SERVER[/NAME] [ARGUMENTS] | init | catalogue | schema | compare", "Judge the policies of a config: check shows every mistake; test plays a table of wanted decisions; explain says how one call would be decided, by which lines, and what would change it. init writes a first policy from what the servers have, catalogue saves what they have, schema prints the Cedar schema of requests, and compare shows where policy_candidate would have decided otherwise on what the gateway served.")
 	path := fs.String("c", "munjigi.yaml", "config file")
 	asJSON := fs.Bool("json", false, "print JSON")
 	var who cedar.Person
 	fs.StringVar(&who.Kind, "kind", "user", "explain: user, workload, operator or anonymous")
 	saved := fs.String("catalogue", "", "check, init: what the servers have, from a file that munjigi policy catalogue wrote, instead of asking the running gateway")
+	since := fs.Duration("since", 0, "compare: only what is not older; 0 is all that the record has")
 	var start cedar.Start
 	fs.StringVar(&start.Approvers, "approvers", "approvers", "init: the list of those who approve what does more than read")
 	fs.StringVar(&who.Issuer, "issuer", "", "explain, init: the identity provider; may be left out where the config has one")
@@ -56,6 +57,9 @@ func cmdPolicy(ctx context.Context, e *env, args []string) int {
 	case fs.Arg(0) == "init" && fs.NArg() == 1:
 		return policyInit(ctx, e, cfg, *saved, who, start)
 	}
+	if fs.Arg(0) == "compare" && fs.NArg() == 1 {
+		return policyCompare(e, cfg, *path, *since, *asJSON)
+	}
 	d, p, err := app.Policies(cfg)
 	if err != nil {
 		return policyFailed(e, *path, err, *asJSON)
@@ -74,7 +78,7 @@ func cmdPolicy(ctx context.Context, e *env, args []string) int {
 		}
 		return policyExplain(ctx, e, d, who, fs.Args()[1:], *asJSON)
 	}
-	return wrongUse(e, errors.New("say: munjigi policy check, test FILE, explain METHOD SERVER[/NAME] [ARGUMENTS], init, catalogue or schema"))
+	return wrongUse(e, errors.New("say: munjigi policy check, test FILE, explain METHOD SERVER[/NAME] [ARGUMENTS], init, catalogue, schema or compare"))
 }
 
 func policyFailed(e *env, path string, err error, asJSON bool) int {

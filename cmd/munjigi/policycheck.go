@@ -79,10 +79,19 @@ func policiesAgainst(ctx context.Context, cfg *config.Config, p *cedar.Policies,
 }
 
 func policyCheck(ctx context.Context, e *env, cfg *config.Config, p *cedar.Policies, saved string, asJSON bool) int {
+	_, candidate, err := app.Candidate(cfg)
+	if err != nil {
+		return policyFailed(e, cfg.File, err, asJSON)
+	}
 	r, err := policiesAgainst(ctx, cfg, p, saved)
 	if err != nil {
 		return failed(e, err)
 	}
+	other, err := policiesAgainst(ctx, cfg, candidate, saved)
+	if err != nil {
+		return failed(e, err)
+	}
+	r.Problems = append(r.Problems, other.Problems...)
 	if len(r.Problems) > 0 {
 		return checkFailed(e, cfg.File, &config.Errors{List: r.Problems}, asJSON)
 	}

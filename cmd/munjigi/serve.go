@@ -101,6 +101,7 @@ func cmdWrap(ctx context.Context, e *env, args []string) int {
 	name := fs.String("name", "wrapped", "name of the server on the record")
 	era := fs.String("era", "auto", "protocol era of the server: auto, modern or legacy")
 	unsandboxed := fs.Bool("insecure-unsandboxed", false, "run the command with your own rights (there is no sandbox in this version)")
+	asks := fs.String("may-ask", "", "what the server may ask of the client: some of sampling,elicitation,roots")
 	level := fs.String("log", "warn", "what to log: debug, info, warn or error")
 	relaxed := fs.Bool("relaxed-record", false, "do not wait for the disk before each call")
 	data := fs.String("data", "", "data folder (default: the gateway's own)")
@@ -136,6 +137,12 @@ func cmdWrap(ctx context.Context, e *env, args []string) int {
 	s.Enabled, s.InsecureUnsandboxed, s.Era = true, true, config.Era(*era)
 	if s.Era != config.EraAuto && s.Era != config.EraModern && s.Era != config.EraLegacy {
 		return wrongUse(e, fmt.Errorf("-era %s: use auto, modern or legacy", *era))
+	}
+	for _, ask := range strings.FieldsFunc(*asks, func(r rune) bool { return r == ',' }) {
+		if ask != config.AskSampling && ask != config.AskElicitation && ask != config.AskRoots {
+			return wrongUse(e, fmt.Errorf("-may-ask %s: use some of sampling,elicitation,roots", *asks))
+		}
+		s.MayAsk = append(s.MayAsk, ask)
 	}
 	if *relaxed {
 		s.Durability, cfg.Audit.Durability = config.DurabilityRelaxed, config.DurabilityRelaxed

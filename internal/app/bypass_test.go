@@ -312,7 +312,7 @@ func guarded(t *testing.T, ctx context.Context, f *fake, set *guard.Set) (base, 
 	limits := gateway.DefaultLimits()
 	g, err := gateway.New(gateway.Options{
 		Name: "munjigi", Version: "test", Servers: map[string]upstream.Server{"s": s}, Order: []string{"s"},
-		Authn: auth, Authz: authz.Owner{On: true}, Guards: set, Definitions: unpinned{}, Catalog: catalog.New(16), Record: noRecord{}, Outcomes: noRecord{},
+		Authn: auth, Authz: authz.Owner{On: true, Asks: func(string, string) bool { return true }}, Guards: set, Definitions: unpinned{}, Catalog: catalog.New(16), Record: noRecord{}, Outcomes: noRecord{},
 		Sealer: ringSealer{ring}, Once: &onceOnly{}, Limits: limits, Floor: mcp.DefaultFloor,
 		Hosts: []string{host}, BaseURL: "http://" + host, Sessions: gateway.NewSessions(limits, s.End),
 		Generations: func() judged.Generations { return judged.Generations{} }, Logger: slog.New(slog.DiscardHandler),

@@ -172,7 +172,11 @@ func playArchive(t *testing.T, a *txtar.Archive) []txtar.File {
 		} else if !s.modern {
 			era = "legacy"
 		}
-		conf += "servers:\n  s: { url: \"${upstream}\", era: " + era + " }\n"
+		asks := ""
+		if idp == nil && !strings.Contains(conf, "policy:") {
+			asks = ", may_ask: [sampling, elicitation, roots]"
+		}
+		conf += "servers:\n  s: { url: \"${upstream}\", era: " + era + asks + " }\n"
 	}
 	for name, v := range places {
 		conf = strings.ReplaceAll(conf, "${"+name+"}", v)

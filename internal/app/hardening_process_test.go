@@ -46,7 +46,7 @@ func command(t *testing.T, manner ...string) string {
 // process is a config of one server in a process.
 func process(t *testing.T, members, more string) string {
 	t.Helper()
-	return "servers:\n  s: { command: " + command(t) + ", era: modern, insecure_unsandboxed: true" + members + " }\n" + more
+	return "servers:\n  s: { command: " + command(t) + ", era: modern, may_ask: [sampling, elicitation, roots], insecure_unsandboxed: true" + members + " }\n" + more
 }
 
 func tell(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format+"\n", args...) }

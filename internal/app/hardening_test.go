@@ -469,7 +469,7 @@ func newStage(t *testing.T) *stage {
 
 // config is a config of one server on the stage.
 func (s *stage) config(more string) string {
-	return "servers:\n  s: { url: \"" + s.URL + "/mcp\", era: modern }\n" + more
+	return "servers:\n  s: { url: \"" + s.URL + "/mcp\", era: modern, may_ask: [sampling, elicitation, roots] }\n" + more
 }
 
 func (s *stage) serve(w http.ResponseWriter, r *http.Request) {

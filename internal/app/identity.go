@@ -44,19 +44,23 @@ func (a *App) identity(cfg *config.Config, base string, order, merged []string) 
 			}
 		}
 		if len(cfg.Policy) > 0 {
-			return w, nil
+			w.authz, err = withCandidate(cfg, w.authz)
+			return w, err
 		}
-		owner := authz.Owner{On: true, Refused: map[string]string{}}
+		owner := authz.Owner{On: true, Refused: map[string]string{}, Asks: asksOf(cfg)}
 		if cfg.Demo {
 			owner.Refused[DemoServer+"/"+demo.RefusedTool] = "the demonstration shows what a refusal looks like"
 		}
-		w.authz = owner
-		return w, nil
+		w.authz, err = withCandidate(cfg, owner)
+		return w, err
 	}
 	if base == "" {
 		return who{}, errors.New("identity.issuers and identity.spiffe need public_url")
 	}
-	w := who{authz: decider, rules: policies.Digest(), resources: resourcesOf(cfg, base, order, merged)}
+	w := who{rules: policies.Digest(), resources: resourcesOf(cfg, base, order, merged)}
+	if w.authz, err = withCandidate(cfg, decider); err != nil {
+		return who{}, err
+	}
 	client, err := issuerClient(cfg)
 	if err != nil {
 		return who{}, err

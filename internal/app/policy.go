@@ -2,11 +2,13 @@ package app
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/munjigi/munjigi/internal/authz/cedar"
 	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/guard/schema"
+	"github.com/munjigi/munjigi/internal/mcp"
 )
 
 // Policies loads the policies of a config: a gateway runs with what it returns
@@ -47,4 +49,13 @@ func CheckPolicies(cfg *config.Config, p *cedar.Policies, c *cedar.Catalogue) ce
 		off = off || g.Name == schema.Name && g.Mode != config.ModeEnforce
 	}
 	return p.Check(cedar.World{Catalogue: c, Open: func(server, tool string) bool { return off || open[server+"/"+tool] }})
+}
+
+// asksOf is what servers may ask of clients where there is no policy.
+func asksOf(cfg *config.Config) func(server, method string) bool {
+	names := map[string]string{mcp.MethodSampling: config.AskSampling, mcp.MethodElicit: config.AskElicitation, mcp.MethodRootsList: config.AskRoots}
+	return func(server, method string) bool {
+		s, _ := cfg.Server(server)
+		return cfg.Demo && server == DemoServer || slices.Contains(s.MayAsk, names[method])
+	}
 }

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,12 +48,20 @@ func (r *ruled) open(t *testing.T) error {
 		return err
 	}
 	r.App = a
-	t.Cleanup(func() {
-		if err := a.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { r.close(t) })
 	return nil
+}
+
+// close ends the gateway, so that all of its record is written.
+func (r *ruled) close(t *testing.T) {
+	t.Helper()
+	if r.App == nil {
+		return
+	}
+	if err := r.Close(context.WithoutCancel(t.Context())); err != nil {
+		t.Error(err)
+	}
+	r.App = nil
 }
 
 // newRuled writes a config with policies; text is the rest of it.
@@ -139,5 +148,52 @@ func TestTheOperatorLearnsWhatServersHave(t *testing.T) {
 		return true
 	}); err != nil || seen != 1 {
 		t.Errorf("%d on the record: %v", seen, err)
+	}
+}
+
+// TestACandidateDecidesNothing: what it would have decided otherwise stands on
+// the record, with the policy that would have, and changes no answer.
+func TestACandidateDecidesNothing(t *testing.T) {
+	t.Parallel()
+	url, called := looker(t)
+	r := newRuled(t, `permit (principal, action, resource) unless { resource.name == "gone" };`,
+		"public_url: "+public+"\nlisten: 127.0.0.1:0\npolicy_candidate: [next.cedar]\nidentity: { insecure_anonymous: true }\nservers: { s: { url: \""+url+"\", insecure_same_names: true }, t: { url: \""+url+"\", insecure_same_names: true } }\n")
+	r.write(t, "next.cedar", `@id("all") permit (principal, action, resource);
+@id("nobody-looks") forbid (principal, action, resource == Munjigi::Tool::"s/look");`)
+	if err := r.open(t); err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(r.App)
+	defer srv.Close()
+	for path, times := range map[string]int{"/mcp/s": 2, "/mcp/t": 1} {
+		for range times {
+			if resp, body := ask(t, srv, path, "", "tools/call", "look"); resp.StatusCode != 200 || !strings.Contains(body, "done") {
+				t.Fatalf("%d %s", resp.StatusCode, body)
+			}
+		}
+	}
+	if called.Load() != 3 {
+		t.Errorf("%d calls went through", called.Load())
+	}
+	r.write(t, "next.cedar", `permit (principal, action, resource in Munjigi::Server::"none");`)
+	if err := r.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), `"none"`) {
+		t.Errorf("a candidate with a mistake: %v", err)
+	}
+	r.close(t)
+	found := map[string]int{}
+	if err := log.Read(filepath.Join(r.data, "audit"), log.NewestFirst, func(e audit.Event) bool {
+		for _, s := range e.Trail {
+			for _, f := range s.Findings {
+				if f.Guard == app.CandidateGuard {
+					found[strings.Join([]string{e.Server, s.Stage, s.Effect, f.Reason, f.Path[13:]}, " ")]++
+				}
+			}
+		}
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "s authorize allow would-deny " + filepath.Join(r.dir, "next.cedar") + "#nobody-looks"; len(found) != 1 || found[want] != 2 {
+		t.Errorf("want %q twice, found %v", want, found)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/mcp"
 )
 
 // Query is one question. Arguments is the raw arguments object of a tool or
@@ -41,6 +42,9 @@ type Owner struct {
 	// Refused holds server and tool names, "server/tool", with the words
 	// shown to the caller.
 	Refused map[string]string
+	// Asks reports whether a server may send this request to the client. Where it
+	// is nil no server may ask anything.
+	Asks func(server, method string) bool
 }
 
 // Decide implements Decider.
@@ -48,6 +52,10 @@ func (o Owner) Decide(_ context.Context, q Query) call.Decision {
 	d := call.Decision{Effect: call.Deny, Stage: call.Authorize, Reason: call.ReasonNotPermitted}
 	if !o.On || !owns(q.Principal) {
 		d.Detail = "the principal is not the operator"
+		return d
+	}
+	if !o.lets(q.Target) {
+		d.Detail = "nobody permitted the server to ask this"
 		return d
 	}
 	if why, refused := o.Refused[q.Target.Server+"/"+q.Target.Name]; refused {
@@ -59,7 +67,18 @@ func (o Owner) Decide(_ context.Context, q Query) call.Decision {
 }
 
 // Lists implements Decider.
-func (o Owner) Lists(_ context.Context, q Query) bool { return o.On && owns(q.Principal) }
+func (o Owner) Lists(_ context.Context, q Query) bool {
+	return o.On && owns(q.Principal) && o.lets(q.Target)
+}
+
+// lets is true of what clients ask of servers, and of what servers may ask.
+func (o Owner) lets(t call.Target) bool {
+	switch t.Method {
+	case mcp.MethodSampling, mcp.MethodElicit, mcp.MethodRootsList:
+		return o.Asks != nil && o.Asks(t.Server, t.Method)
+	}
+	return true
+}
 
 func owns(p call.Principal) bool {
 	k := p.Identity().Kind

@@ -70,8 +70,10 @@ type Config struct {
 	// Servers are in the order of their names.
 	Servers []Server
 	// Policy are the absolute paths of policy files and folders.
-	Policy   []string
-	Approval Approval
+	Policy []string
+	// PolicyCandidate are those of a policy that is only compared.
+	PolicyCandidate []string
+	Approval        Approval
 	// Guards are in the order of their names.
 	Guards      []Guard
 	Definitions Definitions
@@ -182,7 +184,10 @@ type Server struct {
 	// RequireBinding are the methods of which a token for this server needs
 	// one; empty takes bearer tokens too.
 	RequireBinding []string
-	Credential     Credential
+	// MayAsk is what the server may ask of clients where there is no policy:
+	// AskSampling, AskElicitation, AskRoots.
+	MayAsk     []string
+	Credential Credential
 	// TLS is how a server that is a URL is reached.
 	TLS ServerTLS
 	// Timeout is how long a call may show no sign of life; any message of the

@@ -47,13 +47,8 @@ func topFields() []field[reading] {
 			readMapping(s, n, key, egressFields(), &r.Egress)
 		}},
 		{"servers", readServers},
-		{"policy", func(s *source, n *yaml.Node, key string, r *reading) {
-			s.items(n, key, func(at string, item *yaml.Node) {
-				if p := s.pathAt(item, at); p != "" {
-					r.Policy = append(r.Policy, p)
-				}
-			})
-		}},
+		{"policy", func(s *source, n *yaml.Node, key string, r *reading) { s.paths(n, key, &r.Policy) }},
+		{"policy_candidate", func(s *source, n *yaml.Node, key string, r *reading) { s.paths(n, key, &r.PolicyCandidate) }},
 		{"approval", func(s *source, n *yaml.Node, key string, r *reading) {
 			readMapping(s, n, key, approvalFields(), &r.Approval)
 		}},

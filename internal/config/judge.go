@@ -31,7 +31,8 @@ func (s *source) judge(r *reading) {
 	s.judgeMerged(r)
 	s.judgeBinding(r)
 	s.judgeApproval(r)
-	if len(r.Policy) > 0 && !r.build.Policy {
+	checkMayAsk(s, r)
+	if len(r.Policy)+len(r.PolicyCandidate) > 0 && !r.build.Policy {
 		s.failKey("policy", "asks for policies, which this build does not have",
 			"take policy: out, or run a build that has them; until then every caller may call every tool")
 	}

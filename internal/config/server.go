@@ -62,6 +62,7 @@ func serverFields() []field[Server] {
 		{"insecure_same_names", func(s *source, n *yaml.Node, key string, v *Server) { s.flag(n, key, &v.InsecureSameNames) }},
 		{"audience", func(s *source, n *yaml.Node, key string, v *Server) { s.words(n, key, &v.Audience) }},
 		{"require_binding", func(s *source, n *yaml.Node, key string, v *Server) { s.bindings(n, key, &v.RequireBinding) }},
+		{"may_ask", readMayAsk},
 		{"credential", readCredential},
 		{"tls", func(s *source, n *yaml.Node, key string, v *Server) {
 			readMapping(s, n, key, serverTLSFields(), &v.TLS)

@@ -254,6 +254,7 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		merged_audience
 		merged_require_binding
 		policy
+		policy_candidate
 		public_url
 		servers.*.audience
 		servers.*.command
@@ -295,6 +296,7 @@ func TestEveryKeyIsClassified(t *testing.T) {
 		servers.*.env
 		servers.*.era
 		servers.*.idle_timeout
+		servers.*.may_ask
 		servers.*.require_binding
 		servers.*.timeout
 		servers.*.tls.ca

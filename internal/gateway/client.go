@@ -135,6 +135,9 @@ func (k *client) ask(ctx context.Context, method string, params []byte) ([]byte,
 		}
 		params, d, err = k.g.inspectMessage(ctx, k.c, method, params)
 	} else {
+		if !k.g.mayAsk(ctx, k.c, k.c.Target.Server, method) {
+			return nil, &mcp.Error{Code: mcp.CodeMethodNotFound, Message: "the client is not asked for this: the policy of the gateway does not permit it"}, nil
+		}
 		var may bool
 		may, params = wish(k.in.caller.Capabilities, method, params)
 		if k.in.server == "" {

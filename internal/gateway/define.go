@@ -66,7 +66,7 @@ func (g *Gateway) define(ctx context.Context, c *call.Call, in *inbound) *refusa
 	}
 	if !g.o.Authz.Lists(ctx, queryOf(c, in)) {
 		// Before anything is judged by a definition that the caller must not know.
-		return deny(c, call.Validate, call.ReasonUnknownTarget, "not listed for this principal")
+		return g.unlisted(ctx, c, call.Validate, queryOf(c, in))
 	}
 	if d.Broken != "" {
 		return deny(c, call.Validate, call.ReasonUnknownTarget, "held: "+d.Broken)
@@ -181,7 +181,7 @@ func (g *Gateway) sideOnce(ctx context.Context, c *call.Call, in *inbound, t cal
 	if err != nil {
 		return upstream.Answer{}, err
 	}
-	from := in.caller
+	from := g.toward(ctx, c, in.caller, t.Server)
 	from.ProgressToken, from.Headers, from.Resume, from.LogLevel, from.Aside = nil, nil, nil, "", true
 	return g.o.Servers[t.Server].Call(ctx, cl, from, deaf{})
 }

@@ -120,7 +120,7 @@ func start(t *testing.T, change func(*gateway.Options)) *bench {
 		Servers: map[string]upstream.Server{"demo": demo.New(demo.Options{Version: "test"})},
 		Order:   []string{"demo"}, Merged: []string{"demo"},
 		Authn: auth, Guards: set, Definitions: unpinned{}, Catalog: catalog.New(16), Record: b.tape, Outcomes: b.tape,
-		Authz:  authz.Owner{On: true, Refused: map[string]string{"demo/" + demo.RefusedTool: "the demonstration refuses it"}},
+		Authz:  authz.Owner{On: true, Asks: anything, Refused: map[string]string{"demo/" + demo.RefusedTool: "the demonstration refuses it"}},
 		Sealer: ring{r}, Once: &nonces{}, Limits: limits(), Floor: mcp.DefaultFloor,
 		Hosts: []string{host}, Origins: []string{"http://" + host}, BaseURL: "http://" + host,
 		Sessions:    gateway.NewSessions(limits(), nil),
@@ -477,7 +477,7 @@ func TestHiddenToolsAreNotBetrayed(t *testing.T) {
 	const tool = "test_x_mcp_header"
 	seen := func(hidden string) string {
 		g := startGranting(t, server.Modern, func(o *gateway.Options) {
-			o.Authz = hiding{authz.Owner{On: true}, hidden}
+			o.Authz = hiding{authz.Owner{On: true, Asks: anything}, hidden}
 		})
 		c := g.as(caller{path: "/mcp/free"})
 		s, _ := g.ask(c, "tools/call", tool, `"arguments":{"region":"x"}`)
@@ -492,3 +492,6 @@ func TestHiddenToolsAreNotBetrayed(t *testing.T) {
 		t.Errorf("shown, which proves the test: %s", got)
 	}
 }
+
+// anything lets every server ask for everything.
+func anything(string, string) bool { return true }

@@ -232,7 +232,7 @@ func TestPermissionIsNotForged(t *testing.T) {
 func TestLinkOnlyForWhatIsPermitted(t *testing.T) {
 	t.Parallel()
 	g := startGranting(t, server.Modern, func(o *gateway.Options) {
-		o.Authz = authz.Owner{On: true, Refused: map[string]string{"s/test_simple_text": "no", "s/connect": "a policy that names tools does not know ours"}}
+		o.Authz = authz.Owner{On: true, Asks: anything, Refused: map[string]string{"s/test_simple_text": "no", "s/connect": "a policy that names tools does not know ours"}}
 	})
 	c := g.as(caller{show: true})
 	s, _ := g.ask(c, "tools/call", "test_simple_text", `"arguments":{}`)

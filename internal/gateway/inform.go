@@ -30,7 +30,7 @@ func (g *Gateway) inform(ctx context.Context, c *call.Call, in *inbound, servers
 		if err != nil {
 			return err
 		}
-		return g.o.Servers[server].Notify(ctx, cl, in.caller)
+		return g.o.Servers[server].Notify(ctx, cl, g.toward(ctx, c, in.caller, server))
 	}) {
 		if err != nil {
 			g.o.Logger.Debug("a notification was not taken", "server", servers[i], "err", err)

@@ -119,7 +119,7 @@ func (g *Gateway) listenTo(ctx context.Context, c *call.Call, in *inbound, p par
 	if s == nil {
 		return upstream.ErrDown
 	}
-	return s.Listen(ctx, cl, in.caller, &subscriber{sub: sub, c: f, cl: cl, server: p.server})
+	return s.Listen(ctx, cl, g.toward(ctx, c, in.caller, p.server), &subscriber{sub: sub, c: f, cl: cl, server: p.server})
 }
 
 // lasting returns generations for a stream. They stay what they were as long

@@ -162,7 +162,7 @@ func modernCapabilities(raw []byte) []byte {
 // describe asks a server, or all of /mcp, what it is.
 func (g *Gateway) describe(ctx context.Context, c *call.Call, in *inbound) (upstream.Description, *refusal) {
 	if in.server != "" {
-		d, err := g.o.Servers[in.server].Describe(ctx, in.caller)
+		d, err := g.o.Servers[in.server].Describe(ctx, g.toward(ctx, c, in.caller, in.server))
 		if grantOf(err) != nil {
 			return describeLacking(in.server), nil
 		}
@@ -179,7 +179,7 @@ func (g *Gateway) describe(ctx context.Context, c *call.Call, in *inbound) (upst
 	}
 	ds := make([]upstream.Description, len(names))
 	errs := g.each(c, names, func(i int, server string) (err error) {
-		if ds[i], err = g.o.Servers[server].Describe(ctx, in.caller); grantOf(err) != nil {
+		if ds[i], err = g.o.Servers[server].Describe(ctx, g.toward(ctx, c, in.caller, server)); grantOf(err) != nil {
 			ds[i], err = describeLacking(server), nil
 		} else if err == nil {
 			ds[i] = g.vouched(ctx, c, server, ds[i])

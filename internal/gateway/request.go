@@ -128,7 +128,7 @@ func (g *Gateway) send(ctx context.Context, c *call.Call, in *inbound, out outbo
 		k.timer = time.AfterFunc(t.Silence, func() { cancel(errSilent) })
 		defer k.timer.Stop()
 	}
-	a, err := s.Call(ctx, cl, in.caller, k)
+	a, err := s.Call(ctx, cl, g.toward(ctx, c, in.caller, c.Target.Server), k)
 	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
 		err = errors.Join(errSilent, err)
 	}
@@ -196,7 +196,7 @@ func (g *Gateway) deliver(ctx context.Context, c *call.Call, in *inbound, out ou
 		return serverRefusal(ctx, c, upstream.ErrViolation)
 	}
 	if a.Kind == mcp.ResultInputRequired {
-		if result, err = g.inputRequired(c, in, result, a); err != nil {
+		if result, err = g.inputRequired(ctx, c, in, result, a); err != nil {
 			return serverRefusal(ctx, c, err)
 		}
 	}
@@ -219,7 +219,7 @@ func same(a, b strictjson.Object) bool {
 }
 
 // inputRequired seals what the client has to carry.
-func (g *Gateway) inputRequired(c *call.Call, in *inbound, rest strictjson.Object, a upstream.Answer) (strictjson.Object, error) {
+func (g *Gateway) inputRequired(ctx context.Context, c *call.Call, in *inbound, rest strictjson.Object, a upstream.Answer) (strictjson.Object, error) {
 	if in.era != mcp.Modern || !in.route.Inputs {
 		return nil, upstream.ErrViolation
 	}
@@ -239,6 +239,9 @@ func (g *Gateway) inputRequired(c *call.Call, in *inbound, rest strictjson.Objec
 		params, _ := o.Get("params")
 		if !in.caller.Capabilities.Allows(method, params) {
 			return nil, errors.Join(upstream.ErrViolation, errors.New("the server asked for what the client did not declare"))
+		}
+		if !g.mayAsk(ctx, c, c.Target.Server, method) {
+			return nil, errors.Join(upstream.ErrViolation, errors.New("the server asked for what it may not ask: "+method))
 		}
 		if in.server == "" {
 			params = g.attribute(c.Target.Server, method, params)

@@ -366,7 +366,7 @@ func (g *Gateway) authorize(ctx context.Context, c *call.Call, in *inbound) *ref
 	}
 	if in.msg.Kind == mcp.Request && in.route.Name != "" && !connects {
 		if !g.o.Authz.Lists(ctx, q) {
-			return deny(c, call.Authorize, call.ReasonUnknownTarget, "not listed for this principal")
+			return g.unlisted(ctx, c, call.Authorize, q)
 		}
 	}
 	if in.msg.Kind == mcp.Request {
@@ -394,4 +394,13 @@ func (g *Gateway) authorize(ctx context.Context, c *call.Call, in *inbound) *ref
 		return ref
 	}
 	return nil
+}
+
+// unlisted refuses what the caller may not know of; the record says by which
+// policies.
+func (g *Gateway) unlisted(ctx context.Context, c *call.Call, st call.Stage, q authz.Query) *refusal {
+	d := call.Decision{Effect: call.Deny, Stage: st, Reason: call.ReasonUnknownTarget, Detail: "not listed for this principal",
+		Findings: g.o.Authz.Decide(ctx, q).Findings}
+	c.Decide(d)
+	return refuseDecision(d)
 }

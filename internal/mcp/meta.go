@@ -43,6 +43,58 @@ func (c Capabilities) Allows(method string, params []byte) bool {
 	return false
 }
 
+// Without returns what is left when nobody may be asked for a sample, an
+// elicitation or roots. What is kept stays as the client wrote it.
+func (c Capabilities) Without(sampling, elicitation, roots bool) Capabilities {
+	sampling, elicitation, roots = sampling && (c.Sampling || c.TaskSampling), elicitation && (c.Form || c.URL || c.TaskElicit), roots && c.Roots
+	if !sampling && !elicitation && !roots {
+		return c
+	}
+	o, err := strictjson.SplitObject(c.Raw)
+	if err != nil {
+		return Capabilities{Raw: EmptyObject()}
+	}
+	var gone, made []string
+	if sampling {
+		gone, made = append(gone, "sampling"), append(made, "sampling")
+		c.Sampling, c.SamplingTools, c.TaskSampling = false, false, false
+	}
+	if elicitation {
+		gone, made = append(gone, "elicitation"), append(made, "elicitation")
+		c.Form, c.URL, c.TaskElicit = false, false, false
+	}
+	if roots {
+		gone = append(gone, "roots")
+		c.Roots, c.RootsChanged = false, false
+	}
+	o = o.Without(gone...)
+	if tasks, ok := o.Get("tasks"); ok && len(made) > 0 {
+		o = o.With("tasks", withoutPath(tasks, "requests", made))
+	}
+	if c.Raw = o.Append(nil); len(o) == 0 {
+		c.Raw = EmptyObject()
+	}
+	return c
+}
+
+// withoutPath takes members out of an object within an object; what is none
+// stays.
+func withoutPath(raw []byte, within string, gone []string) []byte {
+	o, err := strictjson.SplitObject(raw)
+	inner, ok := o.Get(within)
+	if err != nil || !ok || strictjson.TypeOf(inner) != strictjson.TypeObject {
+		return raw
+	}
+	i, err := strictjson.SplitObject(inner)
+	if err != nil {
+		return raw
+	}
+	if i = i.Without(gone...); len(i) == 0 {
+		return o.With(within, EmptyObject()).Append(nil)
+	}
+	return o.With(within, i.Append(nil)).Append(nil)
+}
+
 // ElicitMode returns "url" or "form" for the params of elicitation/create.
 func ElicitMode(params []byte) string {
 	o, err := strictjson.SplitObject(params)

@@ -16,10 +16,13 @@ const (
 	actionComplete  = "complete"
 	actionSubscribe = "subscribe"
 	actionListen    = "listen"
+	actionSample    = "sample"
+	actionElicit    = "elicit"
+	actionRoots     = "roots"
 )
 
 func actions() []string {
-	return []string{actionConnect, actionList, actionCall, actionGet, actionRead, actionComplete, actionSubscribe, actionListen}
+	return []string{actionConnect, actionList, actionCall, actionGet, actionRead, actionComplete, actionSubscribe, actionListen, actionSample, actionElicit, actionRoots}
 }
 
 func actionUID(name string) types.EntityUID {
@@ -69,6 +72,11 @@ func rules() map[string]rule {
 		mcp.MethodResourcesSubscribe:   {action: actionSubscribe, kinds: resource},
 		mcp.MethodResourcesUnsubscribe: {action: actionSubscribe, kinds: resource},
 		mcp.MethodListen:               {action: actionListen, kinds: server},
+
+		// What a server asks of the caller's client.
+		mcp.MethodSampling:  {action: actionSample, kinds: server},
+		mcp.MethodElicit:    {action: actionElicit, kinds: server},
+		mcp.MethodRootsList: {action: actionRoots, kinds: server},
 
 		mcp.MethodTasksGet:    {action: actionGet, kinds: task, tasks: true},
 		mcp.MethodTasksResult: {action: actionGet, kinds: task, tasks: true},

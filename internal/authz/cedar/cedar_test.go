@@ -173,7 +173,7 @@ func TestWhatCannotBeExpressedIsDenied(t *testing.T) {
 		"no method":          about(alice, "", "files", "x"),
 		"an unknown method":  about(alice, "tools/run", "files", "x"),
 		"another case":       about(alice, "Tools/call", "files", "x"),
-		"a server's method":  about(alice, mcp.MethodSampling, "files", "x"),
+		"a server's method":  about(alice, mcp.NotifyProgress+"/x", "files", "x"),
 	} {
 		if allows(t, d, q) {
 			t.Errorf("%s is allowed", name)

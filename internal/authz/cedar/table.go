@@ -6,14 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strconv"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/munjigi/munjigi/internal/authz"
 	"github.com/munjigi/munjigi/internal/base/strictjson"
 	"github.com/munjigi/munjigi/internal/call"
+	"github.com/munjigi/munjigi/internal/mcp"
 )
 
 // Table is a list of wanted decisions, as an operator keeps it beside the
@@ -50,15 +53,20 @@ type Case struct {
 	Server    string  `yaml:"server"`
 	Name      string  `yaml:"name"`
 	Arguments mapping `yaml:"arguments"`
-	Want      string  `yaml:"want"`
-	Listed    *bool   `yaml:"listed"`
-	line      int
+	// Era, Address and Time (RFC 3339) are how and when it is asked; the time is
+	// now where it is not said.
+	Era     string    `yaml:"era"`
+	Address string    `yaml:"address"`
+	Time    time.Time `yaml:"time"`
+	Want    string    `yaml:"want"`
+	Listed  *bool     `yaml:"listed"`
+	line    int
 }
 
 // UnmarshalYAML notes the line. Unknown keys are errors.
 func (c *Case) UnmarshalYAML(n *yaml.Node) error {
 	type plain Case
-	if err := known(n, "who", "method", "server", "name", "arguments", "want", "listed"); err != nil {
+	if err := known(n, "who", "method", "server", "name", "arguments", "era", "address", "time", "want", "listed"); err != nil {
 		return err
 	}
 	if err := n.Decode((*plain)(c)); err != nil {
@@ -173,6 +181,14 @@ func ReadTable(b []byte) (*Table, error) {
 		case !who.Principal().Valid():
 			return nil, fmt.Errorf("line %d: %q needs an issuer, a subject and a kind that is user, workload, operator or anonymous", c.line, c.Who)
 		}
+		if c.Address != "" {
+			if _, err := netip.ParseAddr(c.Address); err != nil {
+				return nil, fmt.Errorf("line %d: %q is no IP address", c.line, c.Address)
+			}
+		}
+		if c.Era != "" && c.Era != mcp.Modern.String() && c.Era != mcp.Legacy.String() {
+			return nil, fmt.Errorf("line %d: era is modern or legacy", c.line)
+		}
 		if _, ok := rules()[c.Method]; !ok {
 			return nil, fmt.Errorf("line %d: there is no action for the method %q of case %d", c.line, c.Method, i+1)
 		}
@@ -212,7 +228,11 @@ type Outcome struct {
 func (d *Decider) Play(ctx context.Context, t *Table) []Outcome {
 	out := make([]Outcome, 0, len(t.Cases))
 	for _, c := range t.Cases {
-		q := authz.Query{Principal: t.People[c.Who].Principal(), Arguments: c.Arguments, Target: call.Target{Server: c.Server, Method: c.Method, Name: c.Name}}
+		q := authz.Query{Principal: t.People[c.Who].Principal(), Arguments: c.Arguments, Target: call.Target{Server: c.Server, Method: c.Method, Name: c.Name},
+			Time: c.Time, Asked: call.Asked{Era: c.Era}}
+		if a, err := netip.ParseAddr(c.Address); err == nil {
+			q.Asked.Address = a.Unmap().WithZone("")
+		}
 		x := d.Explain(ctx, q)
 		o := Outcome{Line: c.line, Who: c.Who, Method: c.Method, Target: c.Server, Want: c.Want, Got: x}
 		if c.Name != "" {

@@ -16,6 +16,7 @@ type Server struct {
 	Env         map[string]string `yaml:"env,omitempty"`
 	Era         string            `yaml:"era,omitempty"`
 	Unsandboxed bool              `yaml:"insecure_unsandboxed,omitempty"`
+	MayAsk      []string          `yaml:"may_ask,omitempty,flow"`
 }
 
 // Config is a gateway's config for tests.
@@ -51,6 +52,7 @@ func NewConfig(dir string, servers map[string]Server) (Config, error) {
 	all := map[string]Server{}
 	for name, s := range servers {
 		s.Unsandboxed = s.Unsandboxed || len(s.Command) > 0
+		s.MayAsk = []string{"sampling", "elicitation", "roots"}
 		all[name] = s
 	}
 	return Config{

@@ -152,13 +152,14 @@ func TestConfig(t *testing.T) {
 	if err := yaml.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
+	asks := []any{"sampling", "elicitation", "roots"}
 	want := map[string]any{
 		"listen":   c.Listen,
 		"data":     filepath.Join(dir, "data"),
 		"identity": map[string]any{"insecure_anonymous": true},
 		"servers": map[string]any{
-			"x": map[string]any{"command": []any{"a", "-b c"}, "insecure_unsandboxed": true},
-			"y": map[string]any{"url": "http://127.0.0.1:1/mcp", "era": "legacy"},
+			"x": map[string]any{"command": []any{"a", "-b c"}, "insecure_unsandboxed": true, "may_ask": asks},
+			"y": map[string]any{"url": "http://127.0.0.1:1/mcp", "era": "legacy", "may_ask": asks},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
