@@ -81,8 +81,8 @@ func (p *prover) close() error {
 	if p.failed == nil {
 		p.failed = p.follow()
 	}
-	err := p.failed
-	return errors.Join(err, p.lock.Close())
+	// A process that was forked at this moment may still have the file open, so closing it would not end the lock.
+	return errors.Join(p.failed, durable.Unlock(p.lock), p.lock.Close())
 }
 
 // step follows once. What is wrong with the proof is told once, on the record too, and calls go on: the record itself
