@@ -86,7 +86,7 @@ func TestCredentialsOfOIDCProvider(t *testing.T) {
 	write(t, filepath.Join(dir, "robot"), "robot-secret")
 	write(t, filepath.Join(dir, "wrong"), "another-secret")
 	entry := func(more string) string {
-		return `{ url: "` + inner.resource("files") + `", credential: { type: client_credentials, issuer: "` + issuer + `", scopes: [files:list, files:call], ` + more + ` } }`
+		return `{ url: "` + inner.resource("files") + `", insecure_same_names: true, credential: { type: client_credentials, issuer: "` + issuer + `", scopes: [files:list, files:call], ` + more + ` } }`
 	}
 	g := before(t, "", map[string]string{
 		"secret":    entry(`client_id: robot, client_secret: { secret: "file:` + dir + `/robot" }`),
