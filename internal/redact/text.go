@@ -97,14 +97,18 @@ func numeral(c byte) bool {
 // closing returns where the quote stands that ends the string, and whether
 // there are escapes before it.
 func closing(doc []byte, i int) (end int, escaped bool) {
-	for {
-		q := bytes.IndexByte(doc[i:], '"')
-		if q < 0 {
-			return len(doc), escaped
+	for q := -1; ; {
+		// The quote is looked for once, not once for each escape before it.
+		if q < i {
+			n := bytes.IndexByte(doc[i:], '"')
+			if n < 0 {
+				return len(doc), escaped
+			}
+			q = i + n
 		}
-		b := bytes.IndexByte(doc[i:i+q], '\\')
+		b := bytes.IndexByte(doc[i:q], '\\')
 		if b < 0 {
-			return i + q, escaped
+			return q, escaped
 		}
 		escaped = true
 		i += b + 2

@@ -37,7 +37,7 @@ func Views(text []byte, f func(view []byte) []Hit) []Hit {
 		v := normalize.Text(part)
 		if v.Changed() {
 			for _, h := range f([]byte(v.Text)) {
-				a, b := bytesOf(part, v.Span(h.From, h.To))
+				a, b := v.Bytes(h.From, h.To)
 				if a < b {
 					h.From, h.To = from+a, from+b
 					hits = append(hits, h)
@@ -47,23 +47,6 @@ func Views(text []byte, f func(view []byte) []Hit) []Hit {
 		i, last = to, to
 	}
 	return hits
-}
-
-// bytesOf turns a span in code points into one in bytes.
-func bytesOf(s string, span [2]int) (from, to int) {
-	from, to = len(s), len(s)
-	n := 0
-	for i := range s {
-		if n == span[0] {
-			from = i
-		}
-		if n == span[1] {
-			to = i
-			break
-		}
-		n++
-	}
-	return from, to
 }
 
 // beyond returns the end of a part: some bytes after it, where neither a run

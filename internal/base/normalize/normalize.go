@@ -152,16 +152,23 @@ func (v *View) add(text, from string, segs []seg) {
 // Changed reports that the view is not the text itself.
 func (v *View) Changed() bool { return len(v.levels) > 0 }
 
-// Span returns the range of the original, in code points and end exclusive,
-// that a range of the view in bytes comes from.
+// Span is Bytes in code points. It counts them from the beginning of the
+// original: ask for few spans, or for bytes.
 func (v *View) Span(from, to int) [2]int {
+	from, to = v.Bytes(from, to)
+	a := utf8.RuneCountInString(v.original[:from])
+	return [2]int{a, a + utf8.RuneCountInString(v.original[from:to])}
+}
+
+// Bytes returns the range of the original, end exclusive, that a range of the
+// view in bytes comes from.
+func (v *View) Bytes(from, to int) (a, b int) {
 	from, to = clamp(from, len(v.Text)), clamp(to, len(v.Text))
 	for i := len(v.levels) - 1; i >= 0; i-- {
 		from, to = v.levels[i].back(from, to)
 	}
-	from, to = boundary(v.original, from), boundary(v.original, to)
-	a := utf8.RuneCountInString(v.original[:from])
-	return [2]int{a, a + utf8.RuneCountInString(v.original[from:max(from, to)])}
+	a = boundary(v.original, from)
+	return a, max(a, boundary(v.original, to))
 }
 
 // Covered reports that a range of the view, in bytes, holds text that stood

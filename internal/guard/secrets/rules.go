@@ -164,7 +164,8 @@ func (a allow) fits(secret, match, line []byte) bool {
 // lineOf is the line of a match, as far as it may matter.
 func lineOf(text []byte, from, to int) []byte {
 	const most = 256
-	start := max(bytes.LastIndexByte(text[:from], '\n')+1, from-most)
+	start := max(0, from-most)
+	start += bytes.LastIndexByte(text[start:from], '\n') + 1
 	text = text[:min(to+most, len(text))]
 	if end := bytes.IndexByte(text[to:], '\n'); end >= 0 {
 		return text[start : to+end]
