@@ -212,9 +212,13 @@ func (g *Guard) text(p place, self string) (float64, []found) {
 func (g *Guard) view(v *normalize.View, path, self string) (float64, []found) {
 	runes := []rune(v.Text)
 	segs := g.read.read(runes, self)
-	span := func(s *segment) (from, to int) {
-		return len(string(runes[:s.from])), len(string(runes[:s.to]))
+	// Bytes of the view before each of its runes, and its end.
+	before := make([]int, 0, len(runes)+1)
+	for i := range v.Text {
+		before = append(before, i)
 	}
+	before = append(before, len(v.Text))
+	span := func(s *segment) [2]int { return [2]int{before[s.from], before[s.to]} }
 	best := 0.0
 	var top []found
 	alone := g.evidence(segs)
@@ -224,8 +228,7 @@ func (g *Guard) view(v *normalize.View, path, self string) (float64, []found) {
 		add := func(rule int, w float64, s *segment) {
 			if w > 0 {
 				miss *= 1 - w
-				from, to := span(s)
-				here = append(here, found{g.rules[rule].reason, w, path, v.Span(from, to), false})
+				here = append(here, found{g.rules[rule].reason, w, path, span(s), false})
 			}
 		}
 		both := segs[i]
@@ -247,14 +250,17 @@ func (g *Guard) view(v *normalize.View, path, self string) (float64, []found) {
 			add(r, w, at)
 		}
 		if len(here) > 0 {
-			if from, to := span(&segs[i]); v.Covered(from, to) {
+			if at := span(&segs[i]); v.Covered(at[0], at[1]) {
 				miss *= 1 - 0.3
-				here = append(here, found{"encoded", 0.3, path, v.Span(from, to), false})
+				here = append(here, found{"encoded", 0.3, path, at, false})
 			}
 		}
 		if 1-miss > best {
 			best, top = 1-miss, here
 		}
+	}
+	for i := range top {
+		top[i].span = v.Span(top[i].span[0], top[i].span[1])
 	}
 	return best, top
 }

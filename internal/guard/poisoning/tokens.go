@@ -154,6 +154,9 @@ func matches(text, p []rune) bool {
 	return true
 }
 
+// longestAtom is how many characters of an address or a path are looked at.
+const longestAtom = 2048
+
 // atom reads one word, name, path or address.
 func (r *reader) atom(text []rune, i int, self string, all *[]token) int {
 	if n := phoneAt(text[i:]); n > 0 {
@@ -162,7 +165,7 @@ func (r *reader) atom(text []rune, i int, self string, all *[]token) int {
 	}
 	// Up to the next space, quote or bracket it may be an address or a path.
 	j := i
-	for j < len(text) && !unicode.IsSpace(text[j]) && !strings.ContainsRune("\"`<>()[]{},;|“”‘", text[j]) && !unspaced(text[j]) {
+	for j < min(len(text), i+longestAtom) && !unicode.IsSpace(text[j]) && !strings.ContainsRune("\"`<>()[]{},;|“”‘", text[j]) && !unspaced(text[j]) {
 		j++
 	}
 	if j > i {
@@ -207,9 +210,12 @@ func (r *reader) atom(text []rune, i int, self string, all *[]token) int {
 	return j
 }
 
+// longestStem is longer than any stem in the lists.
+const longestStem = 64
+
 func (r *reader) meaning(w string) class {
 	is := r.words[w]
-	for n := len(w); n >= 4; n-- {
+	for n := min(len(w), longestStem); n >= 4; n-- {
 		is |= r.stems[w[:n]]
 	}
 	return is
