@@ -16,6 +16,7 @@ import (
 	"github.com/munjigi/munjigi/internal/authn/local"
 	"github.com/munjigi/munjigi/internal/config"
 	"github.com/munjigi/munjigi/internal/gateway"
+	"github.com/munjigi/munjigi/internal/guard"
 )
 
 // Listen opens the address of the config. Multipath TCP is off: it would slip
@@ -158,9 +159,18 @@ func Protected(cfg *config.Config) []string {
 		"Every call needs a token of this gateway; a session alone lets nobody in.",
 		"Host and Origin are checked, so that no web page can reach the servers through the browser.",
 		"Every message is read once, strictly: batches, duplicate members and broken text are refused.",
-		"Arguments and structured results are held to the schemas that the tools declare.",
 		"Definitions are pinned: a tool that is poisoned, changed, or came later is held until you approve it (`munjigi tools list`).",
 		"Nothing is forwarded before it is on the record; `munjigi why ID` shows what happened to any call.",
+	}
+	for _, g := range [...]struct{ name, does string }{
+		{"schema", "Arguments and structured results are held to the schemas that the tools declare."},
+		{"arguments", "Paths, commands, queries and addresses in arguments are refused where they would do more than the tool is for."},
+		{"secrets", "Passwords, keys and tokens are masked in results and do not leave in arguments."},
+		{"injection", "Results that carry the wording of an attack on a model are held back."},
+	} {
+		if enforced(cfg, g.name) {
+			out = append(out, g.does)
+		}
 	}
 	if cfg.Identity.InsecureAnonymous {
 		out = out[1:]
@@ -168,10 +178,20 @@ func Protected(cfg *config.Config) []string {
 	return out
 }
 
+// enforced reports that a config runs a guard as it is by default.
+func enforced(cfg *config.Config, name string) bool {
+	for _, g := range cfg.Guards {
+		if g.Name == name {
+			return mode(g.Mode) == guard.Enforce
+		}
+	}
+	return true
+}
+
 // Unprotected says what it does not protect.
 func Unprotected(cfg *config.Config) []string {
 	out := []string{
-		"What results say is not judged in this version: text in them can steer a model.",
+		"Text that steers a model in plain words, without the wording of an attack, is not told from honest text.",
 		"A program that runs as the same user can read the operator's token and these files.",
 	}
 	for _, s := range cfg.Servers {
