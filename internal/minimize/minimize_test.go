@@ -227,11 +227,11 @@ func FuzzAValueIsGone(f *testing.F) {
 			}, strings.ToLower(s))
 		}
 		if p := plain(value); len(p) < 10 || len(value) > 100 || strings.Contains(plain(before+after+minimize.Masked), p) || strings.HasPrefix(strings.TrimSpace(value), "{") || strings.HasPrefix(strings.TrimSpace(value), "[") {
-			t.Skip("the value is too short or too long to be looked for, or said by the frame as well")
+			return // too short or too long to be looked for, or said by the frame as well
 		}
 		quoted := strictjson.AppendString(nil, value)
 		if strictjson.Validate(quoted, strictjson.Default()) != nil {
-			t.Skip("no JSON can say it")
+			return // no JSON can say it
 		}
 		again := value
 		switch how % 5 {

@@ -117,7 +117,7 @@ func TestQueries(t *testing.T) {
 
 func TestBadQueries(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"tool:", "colour:red", `user:"kim`, "since:yesterday", "since:-3h", "since:99999d", "-since:2d", `""`, "*", strings.Repeat("a ", 100)} {
+	for _, text := range []string{"tool:", "colour:red", `user:"kim`, "since:yesterday", "since:-3h", "since:99999d", "-since:2d", `""`, "a\x00b", "*", strings.Repeat("a ", 100)} {
 		if _, err := index.ParseQuery(text, now()); err == nil {
 			t.Errorf("%q is a query", text)
 		}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/munjigi/munjigi/internal/audit"
 )
@@ -46,7 +47,10 @@ func columnOf(term string) (string, bool) {
 // every text of an entry, a word that ends in * by its beginning. Intents are left out unless kind: asks for them.
 func ParseQuery(text string, now time.Time) (Query, error) {
 	var q Query
-	words, err := split(text)
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return q, errors.New("a query has a character that nobody sees: take it out")
+	}
+	words, err := split(strings.ToValidUTF8(text, "\uFFFD"))
 	if err != nil {
 		return q, err
 	}

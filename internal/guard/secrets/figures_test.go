@@ -21,7 +21,7 @@ func rows(t testing.TB, name string) []row {
 	t.Helper()
 	dir := os.Getenv("MUNJIGI_DATA")
 	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "..", "..", "shared", "data")
+		dir = filepath.Join("..", "..", "..", "..", "shared", "data")
 	}
 	f, err := os.Open(filepath.Join(dir, name))
 	if err != nil {

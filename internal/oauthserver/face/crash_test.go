@@ -111,7 +111,7 @@ func reopen(dir string, wrap func(store.Store) store.Store) (*face.Face, *parts,
 func TestCrashChild(t *testing.T) {
 	how := os.Getenv(crashEnv)
 	if how == "" {
-		t.Skip("it is run by TestCrash, as a process of its own")
+		return // it is run by TestCrash, as a process of its own
 	}
 	dir, rest, _ := strings.Cut(how, "|")
 	at, when, _ := strings.Cut(rest, "|")
