@@ -106,7 +106,8 @@ steps:
 bench:
 	$(GO) run ./test/bench $(ARGS)
 	$(GO) run ./test/definitions
-	$(GO) test -run '^$$' -bench . ./internal/base/normalize ./internal/base/ngram ./internal/guard/injection
+	$(GO) test -run '^$$' -bench . ./internal/base/normalize ./internal/base/ngram ./internal/guard/injection \
+		./internal/authz/cedar ./internal/guard/schema ./internal/audit/index
 
 # How well the injection guard's models do on sources that training left out;
 # DATA is the folder of their rows (docs/injection.md).
