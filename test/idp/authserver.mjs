@@ -1,21 +1,25 @@
-// The official TypeScript SDK's client, which knows a server's URL and its own
-// client_id and finds out the rest. It says "open URL" for each link that a
+// The official TypeScript SDK's client, which knows a server's URL and who it is
+// itself (a client_id, the URL of its document, or nothing, so that it registers)
+// and finds out the rest. It says "open URL" for each link that a
 // person must open and reads from its standard input where that ended; at last
 // it says "end" and what it got.
-// usage: node authserver.mjs MODULES SERVER CALLBACK
+// usage: node authserver.mjs MODULES SERVER CALLBACK WHO
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
-const [modules, server, callback] = process.argv.slice(2);
+const [modules, server, callback, who] = process.argv.slice(2);
 const sdk = (file) => import(pathToFileURL(`${modules}/@modelcontextprotocol/sdk/dist/esm/client/${file}`));
 const { Client } = await sdk("index.js");
 const { StreamableHTTPClientTransport } = await sdk("streamableHttp.js");
 
-const kept = {};
+const document = who.startsWith("https:") ? who : undefined;
+const kept = { client: who && !document ? { client_id: who } : undefined };
 const provider = {
   redirectUrl: callback,
   clientMetadata: { client_name: "Editor", redirect_uris: [callback], grant_types: ["authorization_code", "refresh_token"], token_endpoint_auth_method: "none" },
-  clientInformation: () => ({ client_id: "editor" }),
+  clientMetadataUrl: document,
+  clientInformation: () => kept.client,
+  saveClientInformation: (c) => { kept.client = c; },
   tokens: () => kept.tokens,
   // With a refresh token this client would refresh instead of asking for the
   // wider scope that a call needs, and give up.
@@ -52,6 +56,7 @@ async function attempt(what) {
       if (!link) throw e;
       console.log(`open ${link}`);
       const at = new URL((await lines.next()).value);
+      if (!at.searchParams.has("code")) throw new Error(`the answer is ${at}`);
       await transport.finishAuth(at.searchParams.get("code"), at.searchParams.get("iss") ?? undefined);
     }
   }
@@ -63,6 +68,7 @@ await attempt(connect);
 out.tools = (await attempt(() => client.listTools())).tools.length;
 const result = await attempt(() => client.callTool({ name: "test_simple_text", arguments: {} }));
 out.done = result.isError !== true && result.content?.length > 0;
+out.token = kept.tokens.access_token;
 await client.close();
 console.log(`end ${JSON.stringify(out)}`);
 process.exit(0);

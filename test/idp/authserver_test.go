@@ -7,10 +7,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"html"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os/exec"
 	"path/filepath"
@@ -70,40 +72,79 @@ func (b *browser) letIn(ctx context.Context, link string, asked *atomic.Int32) (
 	return nil, errors.New("it goes in circles")
 }
 
+// clientPaths are the ways by which a client becomes known to the gateway, and
+// which client_id its tokens name then: any but editor's where it registered.
+func clientPaths(t *testing.T) (paths map[string]string, config, ca string) {
+	t.Helper()
+	var host *httptest.Server
+	host = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(map[string]any{"client_id": host.URL + r.URL.Path, "client_name": "Described by itself", "redirect_uris": []string{callback},
+			"grant_types": []string{"authorization_code", "refresh_token"}, "response_types": []string{"code"}, "token_endpoint_auth_method": "none"}); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(host.Close)
+	ca = filepath.Join(t.TempDir(), "documents.pem")
+	write(t, ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: host.Certificate().Raw})))
+	at := strings.TrimPrefix(host.URL, "https://")
+	return map[string]string{"pre-registered": "editor", "registered": "", "document": host.URL + "/client.json"}, `authorization_server:
+  registration: true
+  documents: { allow: ["` + at + `"], insecure_private_hosts: ["` + at + `"] }
+  clients: [{ id: editor, name: Editor, redirect_uris: ["` + callback + `"] }]
+`, ca
+}
+
 // TestOwnAuthorizationServer: the official SDKs' clients connect from nothing
-// but the server's URL and a client_id, at a provider that knows neither of
-// them. They are asked about by the gateway, step up by themselves, and act for
+// but the server's URL and what they are known by, at a provider that knows none
+// of them. They are asked about by the gateway, step up by themselves, and act for
 // the person whom the provider knows.
 func TestOwnAuthorizationServer(t *testing.T) {
 	t.Parallel()
 	ours, theirs := free(t), free(t)
 	issuer := "http://" + theirs
 	startOP(t, theirs, "http://"+ours)
-	g := serveBy(t, http.DefaultClient, "http://"+ours, `authorization_server:
-  registration: true
-  clients: [{ id: editor, name: Editor, redirect_uris: ["`+callback+`"] }]
-`, `{ issuers: [{ issuer: "`+issuer+`", `+signsIn(t)+` }] }`, `permit (principal, action, resource);`, theirs)
+	paths, config, ca := clientPaths(t)
+	g := serveBy(t, http.DefaultClient, "http://"+ours, config, `{ issuers: [{ issuer: "`+issuer+`", `+signsIn(t)+` }] }`, `permit (principal, action, resource);`, theirs, "ca:"+ca)
 	knows := func() map[string]string { return map[string]string{"username": "kim", "password": "kim-password"} }
 
-	for name, known := range map[string]bool{"Go SDK": true, "Go SDK, registered by itself": false} {
-		t.Run(name, func(t *testing.T) {
+	for path, who := range paths {
+		t.Run("Go SDK, "+path, func(t *testing.T) {
 			t.Parallel()
-			goClient(t, g, newBrowser(t, knows()), known)
+			goClient(t, g, newBrowser(t, knows()), who)
+		})
+		if who == "" {
+			continue
+		}
+		t.Run("TypeScript SDK, "+path, func(t *testing.T) {
+			t.Parallel()
+			tsClient(t, g, newBrowser(t, knows()), who)
 		})
 	}
-
-	t.Run("TypeScript SDK", func(t *testing.T) {
-		t.Parallel()
-		var asked atomic.Int32
-		out := tsClient(t, g, newBrowser(t, knows()), &asked)
-		if !out.Done || out.Tools == 0 || asked.Load() == 0 {
-			t.Errorf("asked %d times; %+v", asked.Load(), out)
-		}
-	})
 }
 
-// goClient logs in, calls a tool, and tries its token elsewhere.
-func goClient(t *testing.T, g *gateway, b *browser, known bool) {
+// ours holds a client's token to be the gateway's own, made for files and for the
+// client that who names, or for one that nobody knew before.
+func (g *gateway) ours(t *testing.T, token, who string, asked *atomic.Int32) {
+	t.Helper()
+	claims := part(t, token, 1)
+	id, _ := claims["client_id"].(string)
+	if claims["iss"] != g.base || part(t, token, 0)["typ"] != "at+jwt" || asked.Load() == 0 {
+		t.Errorf("asked %d times; %v", asked.Load(), claims)
+	}
+	if who != "" && id != who || who == "" && (id == "" || id == "editor" || strings.Contains(id, "/")) {
+		t.Errorf("the token is for the client %q, wanted %q", id, who)
+	}
+	if a := g.call(t, "files", token, "test_simple_text"); !a.done() {
+		t.Errorf("a token for files there: %v", a)
+	}
+	if a := g.call(t, "mail", token, "test_simple_text"); a.status != http.StatusUnauthorized {
+		t.Errorf("a token for files at mail: %v", a)
+	}
+}
+
+// goClient logs in as the client who, calls a tool, and tries its token elsewhere.
+func goClient(t *testing.T, g *gateway, b *browser, who string) {
 	t.Helper()
 	var asked atomic.Int32
 	conf := &auth.AuthorizationCodeHandlerConfig{RedirectURL: callback,
@@ -118,9 +159,12 @@ func goClient(t *testing.T, g *gateway, b *browser, known bool) {
 			}
 			return &auth.AuthorizationResult{Code: q.Get("code"), State: q.Get("state"), Iss: q.Get("iss")}, nil
 		}}
-	if known {
-		conf.PreregisteredClient = &oauthex.ClientCredentials{ClientID: "editor"}
-	} else {
+	switch {
+	case who == "editor":
+		conf.PreregisteredClient = &oauthex.ClientCredentials{ClientID: who}
+	case who != "":
+		conf.ClientIDMetadataDocumentConfig = &auth.ClientIDMetadataDocumentConfig{URL: who}
+	default:
 		conf.DynamicClientRegistrationConfig = &auth.DynamicClientRegistrationConfig{Metadata: &oauthex.ClientRegistrationMetadata{
 			ClientName: "Nobody knows me", RedirectURIs: []string{callback}, GrantTypes: []string{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "none"}}
 	}
@@ -139,29 +183,25 @@ func goClient(t *testing.T, g *gateway, b *browser, known bool) {
 	if text, err := l.use(t, "test_simple_text"); err != nil || text == "" {
 		t.Fatalf("%q %v", text, err)
 	}
-	claims := part(t, l.token(t), 1)
-	if claims["iss"] != g.base || (claims["client_id"] == "editor") != known || part(t, l.token(t), 0)["typ"] != "at+jwt" || asked.Load() == 0 {
-		t.Errorf("asked %d times; %v", asked.Load(), claims)
-	}
-	if a := g.call(t, "mail", l.token(t), "test_simple_text"); a.status != http.StatusUnauthorized {
-		t.Errorf("a token for files at mail: %v", a)
-	}
+	g.ours(t, l.token(t), who, &asked)
 }
 
 // tsDone is what the TypeScript client says at its end.
 type tsDone struct {
-	Done    bool
-	Tools   int
-	Refused string
+	Done  bool
+	Tools int
+	Token string
 }
 
-// tsClient runs authserver.mjs, and is the browser that it opens.
-func tsClient(t *testing.T, g *gateway, b *browser, asked *atomic.Int32) tsDone {
+// tsClient runs authserver.mjs as the client who, and is the browser that it
+// opens.
+func tsClient(t *testing.T, g *gateway, b *browser, who string) {
 	t.Helper()
+	var asked atomic.Int32
 	tools := parts(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, tools.Node, filepath.Join(tools.Root, "test", "idp", "authserver.mjs"), tools.Modules, g.resource("files"), callback)
+	cmd := exec.CommandContext(ctx, tools.Node, filepath.Join(tools.Root, "test", "idp", "authserver.mjs"), tools.Modules, g.resource("files"), callback, who)
 	in, err1 := cmd.StdinPipe()
 	out, err2 := cmd.StdoutPipe()
 	var problems bytes.Buffer
@@ -174,7 +214,7 @@ func tsClient(t *testing.T, g *gateway, b *browser, asked *atomic.Int32) tsDone 
 		word, rest, _ := strings.Cut(lines.Text(), " ")
 		switch word {
 		case "open":
-			end, err := b.letIn(ctx, rest, asked)
+			end, err := b.letIn(ctx, rest, &asked)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, problems.Bytes())
 			}
@@ -190,5 +230,8 @@ func tsClient(t *testing.T, g *gateway, b *browser, asked *atomic.Int32) tsDone 
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("%v\n%s", err, problems.Bytes())
 	}
-	return done
+	if !done.Done || done.Tools == 0 {
+		t.Fatalf("asked %d times; %+v", asked.Load(), done)
+	}
+	g.ours(t, done.Token, who, &asked)
 }
