@@ -359,8 +359,8 @@ func TestClients(t *testing.T) {
 func TestMerged(t *testing.T) {
 	tools := parts(t)
 	g := gateway(t, map[string]kit.Server{
-		"one": {URL: everything(t, false)},
-		"two": {Command: []string{tools.Fixture}},
+		"one": {URL: everything(t, false), SameNames: true},
+		"two": {Command: []string{tools.Fixture}, SameNames: true},
 	})
 	got := inspector(t, at("http://"+g.Addr+"/mcp"), "two__greet", `{"name":"merged"}`)
 	if !slices.Contains(got.tools, "one__test_simple_text") || !slices.Contains(got.tools, "two__test_simple_text") {

@@ -17,6 +17,7 @@ type Server struct {
 	Era         string            `yaml:"era,omitempty"`
 	Unsandboxed bool              `yaml:"insecure_unsandboxed,omitempty"`
 	MayAsk      []string          `yaml:"may_ask,omitempty,flow"`
+	SameNames   bool              `yaml:"insecure_same_names,omitempty"`
 }
 
 // Config is a gateway's config for tests.
