@@ -106,7 +106,7 @@ func TestReload(t *testing.T) {
 	}
 	tools := parts(t)
 	dir := t.TempDir()
-	one := kit.Server{Command: []string{tools.Fixture}, Unsandboxed: true}
+	one := kit.Server{Command: []string{tools.Fixture}, Unsandboxed: true, SameNames: true}
 	conf, err := kit.NewConfig(dir, map[string]kit.Server{"one": one})
 	if err != nil {
 		t.Fatal(err)
@@ -173,8 +173,8 @@ func TestCrash(t *testing.T) {
 	for _, era := range []string{"modern", "legacy"} {
 		t.Run(era, func(t *testing.T) {
 			g := gateway(t, map[string]kit.Server{
-				"x": {Command: []string{tools.Fixture, "-odd", "-era", era}},
-				"y": {Command: []string{tools.Fixture}},
+				"x": {Command: []string{tools.Fixture, "-odd", "-era", era}, SameNames: true},
+				"y": {Command: []string{tools.Fixture}, SameNames: true},
 			})
 			p := overHTTP(t, g.URL("x"), &kit.Peer{Modern: era == "modern", Capabilities: kit.Everything}, nil)
 			if r := tool(t, p, "greet", `{"name":"a"}`, nil); r.Text() != "Hello, a!" {
@@ -214,8 +214,8 @@ func TestOdd(t *testing.T) {
 	tools := parts(t)
 	for _, era := range []string{"modern", "legacy"} {
 		g := gateway(t, map[string]kit.Server{
-			"stdio": {Command: []string{tools.Fixture, "-odd", "-era", era}},
-			"http":  {URL: fixture(t, "-odd", "-era", era)},
+			"stdio": {Command: []string{tools.Fixture, "-odd", "-era", era}, SameNames: true},
+			"http":  {URL: fixture(t, "-odd", "-era", era), SameNames: true},
 		})
 		for _, name := range []string{"stdio", "http"} {
 			for _, c := range []struct{ tool, arguments string }{
