@@ -94,11 +94,13 @@ idp: | $(OUT)
 	sh test/idp/glewlwyd.sh install
 	$(GO) test -tags real -count=1 -timeout 20m -json ./test/idp | $(TALLY) -name idp
 
-# The pictures in docs are those that the tests of the pages take.
+# The pictures in docs/pages.md are those that the tests of the pages take.
 pictures: | $(OUT)
 	rm -rf $(OUT)/pictures && mkdir -p $(OUT)/pictures
 	PICTURES=$(CURDIR)/$(OUT)/pictures $(GO) test -tags real -count=1 -run TestBrowser ./test/real
-	@for f in docs/img/pages/*.png; do cp $(OUT)/pictures/$$(basename $$f) $$f || exit 1; done
+	rm -f docs/img/pages/*.png
+	@for f in $$(grep -o 'img/pages/[a-z-]*\.png' docs/pages.md | sort -u); do cp $(OUT)/pictures/$$(basename $$f) docs/$$f || exit 1; done
+	$(GO) test -tags real -count=1 -run TestPicturesOfPages ./test/real
 
 steps:
 	@echo $(STEPS)

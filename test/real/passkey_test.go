@@ -114,6 +114,7 @@ func TestBrowserPasskey(t *testing.T) {
 	eventually(t, "removed", func(context.Context) bool { return strings.Contains(other.source(), "The passkey was removed") })
 	c.click(`form[data-passkey] button`)
 	eventually(t, "refused", func(context.Context) bool { return strings.Contains(c.source(), "The passkey was not accepted") })
+	c.audit("passkey-refused")
 
 	seen := map[string]int{}
 	if err := log.Read(filepath.Join(data, "audit"), log.NewestFirst, func(e audit.Event) bool { seen[e.Reason]++; return true }); err != nil {
