@@ -100,6 +100,9 @@ func (g *Registry) Judge(peer string, body []byte) (Registration, error) {
 		// than was asked for.
 		m.auth, m.jwks = oauthserver.AuthNone, nil
 	}
+	// A client registers with the scope of its first refusal and asks for more later.
+	// Who can register again is not bounded by that: people's answers are its bounds.
+	m.scopes = nil
 	m.id = prefix + rand.Text()
 	now := time.Now()
 	c := m.client(oauthserver.Registered)

@@ -145,6 +145,19 @@ func TestRegisterSecret(t *testing.T) {
 	}
 }
 
+// TestRegisterScope: the official TypeScript client registers with the scope that
+// it was refused for first, which is to list; it must still be able to call.
+func TestRegisterScope(t *testing.T) {
+	t.Parallel()
+	g := clients.NewRegistry(bucket(t), "gate.example")
+	status, out := post(t, clients.Endpoint{Registry: g, Record: &record{}}, "10.0.0.1", strings.Replace(asks, "{", `{"scope":"files:list",`, 1))
+	id, _ := out["client_id"].(string)
+	c, err := g.Client(t.Context(), id)
+	if _, said := out["scope"]; status != http.StatusCreated || said || err != nil || c.Scopes != nil {
+		t.Errorf("%d %v: %+v %v", status, out, c, err)
+	}
+}
+
 func TestRegisterMethods(t *testing.T) {
 	t.Parallel()
 	on := clients.Endpoint{Registry: clients.NewRegistry(bucket(t), ""), Record: &record{}}
