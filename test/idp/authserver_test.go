@@ -144,9 +144,19 @@ func (g *gateway) ours(t *testing.T, token, who string, asked *atomic.Int32) {
 func goClient(t *testing.T, g *gateway, b *browser, who string) {
 	t.Helper()
 	var asked atomic.Int32
+	l := goLogin(t, g, b, who, &asked)
+	if text, err := l.use(t, "test_simple_text"); err != nil || text == "" {
+		t.Fatalf("%q %v", text, err)
+	}
+	g.ours(t, l.token(t), who, &asked)
+}
+
+// goLogin connects as the client who.
+func goLogin(t *testing.T, g *gateway, b *browser, who string, asked *atomic.Int32) *login {
+	t.Helper()
 	conf := &auth.AuthorizationCodeHandlerConfig{RedirectURL: callback,
 		AuthorizationCodeFetcher: func(ctx context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
-			end, err := b.letIn(ctx, args.URL, &asked)
+			end, err := b.letIn(ctx, args.URL, asked)
 			if err != nil {
 				return nil, err
 			}
@@ -177,10 +187,7 @@ func goClient(t *testing.T, g *gateway, b *browser, who string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	if text, err := l.use(t, "test_simple_text"); err != nil || text == "" {
-		t.Fatalf("%q %v", text, err)
-	}
-	g.ours(t, l.token(t), who, &asked)
+	return l
 }
 
 // tsDone is what the TypeScript client says at its end.

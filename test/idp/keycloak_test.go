@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,6 +164,45 @@ func TestKeycloak(t *testing.T) {
 			t.Fatalf("%d %s", status, body)
 		}
 		eventually(t, "a token that was taken back is refused", func() bool { return g.call(t, "files", token, "test_simple_text").status == 401 })
+	})
+	t.Run("own authorization server", func(t *testing.T) {
+		if err := g.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		ownAuthorizationServer(t, ours, theirs, issuer)
+	})
+}
+
+// ownAuthorizationServer: the official SDKs' clients log in at the gateway by each
+// path, with Keycloak as the provider behind, which knows none of them; what its
+// people may do is by Keycloak's groups and roles.
+func ownAuthorizationServer(t *testing.T, ours, theirs, issuer string) {
+	paths, config, ca := clientPaths(t)
+	g := serveBy(t, http.DefaultClient, "http://"+ours, config, `{ issuers: [{ issuer: "`+issuer+`", provider: keycloak, `+signsIn(t)+` }] }`,
+		keycloakPolicy(issuer), theirs, "ca:"+ca)
+	knows := func(name string) map[string]string {
+		return map[string]string{"username": name, "password": name + "-password"}
+	}
+	for path, who := range paths {
+		t.Run("Go SDK, "+path, func(t *testing.T) {
+			t.Parallel()
+			goClient(t, g, newBrowser(t, knows("kim")), who)
+		})
+		t.Run("TypeScript SDK, "+path, func(t *testing.T) {
+			t.Parallel()
+			tsClient(t, g, newBrowser(t, knows("kim")), who)
+		})
+	}
+	t.Run("somebody without the group", func(t *testing.T) {
+		t.Parallel()
+		var asked atomic.Int32
+		l := goLogin(t, g, newBrowser(t, knows("lee")), "editor", &asked)
+		if _, err := l.use(t, "test_simple_text"); err == nil || asked.Load() == 0 {
+			t.Errorf("may call; asked %d times", asked.Load())
+		}
+		if a := g.call(t, "files", l.token(t), "test_simple_text"); a.done() || a.status == http.StatusUnauthorized {
+			t.Errorf("with a good token: %v", a)
+		}
 	})
 }
 
