@@ -2,13 +2,15 @@
 // memory, set up for MCP. It ends with the process.
 // usage: node oidc-provider.mjs MODULES PORT RESOURCE_BASE SIGNER_JWKS [CERT KEY]
 // With a certificate and its key it speaks HTTPS and asks clients for theirs.
-import { generateKeyPairSync } from "node:crypto";
+import { createPublicKey, generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:https";
 import { pathToFileURL } from "node:url";
 
 const [modules, port, base, signer, cert, key] = process.argv.slice(2);
 const { default: Provider, interactionPolicy } = await import(pathToFileURL(`${modules}/oidc-provider/lib/index.js`));
+
+const { SignJWT, importJWK, jwtVerify } = await import(pathToFileURL(`${modules}/jose/dist/webapi/index.js`));
 
 const people = {
   kim: { password: "kim-password", groups: ["readers"] },
@@ -37,8 +39,10 @@ const always = policy.get("consent").checks.get("native_client_prompt");
 const asks = always.check;
 always.check = (ctx) => (ctx.oidc.client.clientId === "pages" ? interactionPolicy.Check.NO_NEED_TO_PROMPT : asks(ctx));
 
+const exchange = "urn:ietf:params:oauth:grant-type:token-exchange";
+const own = signingKey("op-1");
 const provider = new Provider(`${cert ? "https" : "http"}://127.0.0.1:${port}`, {
-  jwks: { keys: [signingKey("op-1")] },
+  jwks: { keys: [own] },
   clients: [
     {
       client_id: "editor",
@@ -60,6 +64,15 @@ const provider = new Provider(`${cert ? "https" : "http"}://127.0.0.1:${port}`, 
       id_token_signed_response_alg: "ES256",
       backchannel_logout_uri: `${base}/backchannel-logout`,
       backchannel_logout_session_required: true,
+    },
+    {
+      client_id: "desk",
+      client_secret: "gateway-secret",
+      application_type: "native",
+      token_endpoint_auth_method: "client_secret_post",
+      grant_types: ["authorization_code", exchange],
+      redirect_uris: ["http://127.0.0.1:9999/callback"],
+      id_token_signed_response_alg: "ES256",
     },
     robot("robot", { client_secret: "robot-secret" }),
     robot("short", { client_secret: "short-secret" }),
@@ -112,6 +125,16 @@ const provider = new Provider(`${cert ? "https" : "http"}://127.0.0.1:${port}`, 
   fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
   cookies: { keys: ["only for tests"] },
 });
+
+// For an ID token of its own it asserts who the person is (ID-JAG), by RFC 8693.
+provider.registerGrantType(exchange, async (ctx) => {
+  const { params, client } = ctx.oidc;
+  const { payload } = await jwtVerify(params.subject_token, createPublicKey({ key: own, format: "jwk" }), { issuer: provider.issuer, audience: client.clientId });
+  const assertion = new SignJWT({ client_id: client.clientId, resource: params.resource, scope: params.scope })
+    .setProtectedHeader({ alg: "ES256", kid: own.kid, typ: "oauth-id-jag+jwt" })
+    .setIssuer(provider.issuer).setSubject(payload.sub).setAudience(params.audience).setJti(crypto.randomUUID()).setIssuedAt().setExpirationTime("5m");
+  ctx.body = { access_token: await assertion.sign(await importJWK(own, "ES256")), issued_token_type: "urn:ietf:params:oauth:token-type:id-jag", token_type: "N_A", expires_in: 300 };
+}, ["audience", "resource", "scope", "requested_token_type", "subject_token", "subject_token_type"]);
 
 // One page signs in and consents: a person who knows the password grants all
 // that the client asks for.
