@@ -102,6 +102,9 @@ func (a *App) authServerOf(ctx context.Context, cfg *config.Config, base string,
 	for url, r := range w.resources {
 		o.Resources[url] = face.Resource{Scopes: r.Scopes, Least: r.Least}
 	}
+	o.Show = func(rw http.ResponseWriter, r *http.Request, status int, text, id string) {
+		a.pages.Load().Refusal(rw, r, status, text, id)
+	}
 	if len(c.Assertions) > 0 {
 		o.Assert = func(ctx context.Context, text string) (face.Assertion, error) {
 			s, err := w.verifier.Assertion(ctx, text, base, c.Assertions)

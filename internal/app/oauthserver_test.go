@@ -248,3 +248,24 @@ func clientToken(t *testing.T, p *paged) string {
 	}
 	return s
 }
+
+// TestWhoCannotBeLetInIsToldSo sends a person with what must not lead back to a client: the answer is a page of ours
+// with the ID of its record, and no redirect.
+func TestWhoCannotBeLetInIsToldSo(t *testing.T) {
+	t.Parallel()
+	p := withPages(t, public, issuers(signintest.New(t))+oauthClients)
+	v := p.visitor(t)
+	for name, change := range map[string]func(url.Values){
+		"another client":   func(q url.Values) { q.Set("client_id", "<script>nobody</script>") },
+		"another redirect": func(q url.Values) { q.Set("redirect_uri", "https://evil.example/") },
+	} {
+		resp, page := v.asked(public, change)
+		if resp.StatusCode < 400 || resp.Header.Get("Location") != "" || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") ||
+			!strings.Contains(resp.Header.Get("Content-Security-Policy"), "frame-ancestors 'none'") {
+			t.Errorf("%s: %d %v", name, resp.StatusCode, resp.Header)
+		}
+		if !strings.Contains(page, "This client cannot be let in") || strings.Contains(page, "<script>nobody") || !strings.Contains(page, `<p class="id">`) {
+			t.Errorf("%s: %s", name, page)
+		}
+	}
+}

@@ -310,6 +310,14 @@ func (v *visit) show(status int, name string, data page) {
 	_, _ = v.w.Write(b.Bytes())
 }
 
+// Refusal shows why a client cannot be let in, for the authorization server, which sends nobody back to a client that it
+// does not know. text is for whoever made the client and stays in English; id finds the record, and may be empty.
+func (p *Pages) Refusal(w http.ResponseWriter, r *http.Request, status int, text, id string) {
+	p.headers(w.Header())
+	v := &visit{p: p, w: w, r: r, t: textsFor(r.Header.Get("Accept-Language"))}
+	v.show(status, "message", page{Title: v.t.NotLetInTitle, Text: text, ID: id})
+}
+
 // page is what templates see.
 type page struct {
 	T        texts

@@ -69,6 +69,7 @@ type texts struct {
 	ConsentLasts                                   string
 	ConsentAnother, ConsentNothing                 string
 	NoAskingTitle, NoAskingText                    string
+	NotLetInTitle                                  string
 	ClientsText, ClientWithdrawn                   string
 
 	PasskeysTitle, PasskeysText, PasskeysNone     string
@@ -208,6 +209,7 @@ func english() texts {
 		ConsentLasts:   "What you allow lasts for 90 days at most; you can withdraw it at any time.",
 		ConsentAnother: "You are somebody else than the person whose browser this was when it answered. Nothing was allowed yet: decide for yourself.",
 		ConsentNothing: "Nothing is ticked. Tick at least one permission, or do not allow the client.",
+		NotLetInTitle:  "This client cannot be let in",
 		NoAskingTitle:  "There is nothing to decide here",
 		NoAskingText:   "This request was answered, took longer than ten minutes, or belongs to another browser. Begin again in your client.",
 		ClientsText:    "You let these clients in. Each can do what is listed, in your name, until you withdraw it.", ClientWithdrawn: "The client can no longer act for you: its tokens have ended.",

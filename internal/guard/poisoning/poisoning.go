@@ -8,7 +8,7 @@
 // the moment it is listed; the tool need never be called.
 //
 // It judges every text of a definition, names and values of schemas included, by
-// rules about meanings: each known word or phrase of about fifteen languages
+// rules about meanings: each known word or phrase of eleven languages
 // stands for a few classes, and a rule weighs which classes come together in one
 // sentence. Invisible characters, tags, lookalike letters and common encodings
 // are read as a model reads them, and are findings themselves where honest
