@@ -135,7 +135,7 @@ func wrap(t *testing.T, command ...string) kit.Command {
 	return kit.Command{
 		Name: "munjigi wrap",
 		Path: parts(t).Munjigi,
-		Args: append([]string{"wrap", "--insecure-unsandboxed", "--"}, command...),
+		Args: append([]string{"wrap", "--insecure-unsandboxed", "--may-ask", "sampling,elicitation,roots", "--"}, command...),
 		Env:  append(os.Environ(), "XDG_STATE_HOME="+t.TempDir()),
 	}
 }
